@@ -21,14 +21,13 @@ const redacted = "[passcode]"
 // shows itself as "[passcode]" to fmt, slog and the encoders of text, and
 // cannot be compared with ==. The zero Passcode is none, and not valid.
 type Passcode struct {
-	_ [0]func() // not comparable
-	// A pointer, because fmt prints the value of an unexported field without
-	// asking its methods, but of a pointer inside a struct only the address.
-	v *uint32
+	// A closure, because fmt prints the fields of an unexported field without
+	// asking its methods, but of a function it has only the address.
+	reveal func() uint32
 }
 
 // NewPasscode is the passcode v. Whether a device may have it, Valid says.
-func NewPasscode(v uint32) Passcode { return Passcode{v: &v} }
+func NewPasscode(v uint32) Passcode { return Passcode{func() uint32 { return v }} }
 
 // RandomPasscode draws a valid passcode, each equally likely.
 func RandomPasscode(random io.Reader) (Passcode, error) {
@@ -45,10 +44,10 @@ func RandomPasscode(random io.Reader) (Passcode, error) {
 
 // Reveal is the number itself, for PASE alone. It is 0 for no passcode.
 func (p Passcode) Reveal() uint32 {
-	if p.v == nil {
+	if p.reveal == nil {
 		return 0
 	}
-	return *p.v
+	return p.reveal()
 }
 
 // Valid reports whether a device may have this passcode.
