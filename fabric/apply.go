@@ -1,0 +1,293 @@
+package fabric
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"strings"
+
+	"gatehouse/fabric/cert"
+)
+
+// Apply is the State after the command at a log index. A command that is
+// refused with a *Refusal changes nothing but Index and Time. s is left as it
+// was.
+func Apply(s *State, index uint64, c *Command) (*State, error) {
+	next := *s
+	next.Version = Version
+	next.Index = index
+	next.Time = max(s.Time, c.Time)
+	if c.Version == 0 || c.Version > Version {
+		return &next, refuse(CodeUnknownKind, fmt.Sprintf("the command is of version %d, this release knows %d", c.Version, Version))
+	}
+	before := next
+	if err := next.apply(c); err != nil {
+		return &before, err
+	}
+	return &next, nil
+}
+
+func (s *State) apply(c *Command) error {
+	if c.Found != nil {
+		return s.found(c.Found)
+	}
+	if !s.Founded() {
+		return refuse(CodeNotFounded, "this gateway has no fabric yet")
+	}
+	switch {
+	case c.Reserve != nil:
+		return s.reserve(c.Reserve)
+	case c.Issue != nil:
+		return s.issue(c.Issue)
+	case c.Admit != nil:
+		return s.admit(c.Admit)
+	case c.Abandon != nil:
+		return s.abandon(c.Abandon)
+	case c.Remove != nil:
+		return s.remove(c.Remove)
+	case c.Rename != nil:
+		return s.rename(c.Rename)
+	case c.AddZone != nil:
+		return s.addZone(c.AddZone)
+	case c.AddAnchors != nil:
+		return s.addAnchors(c.AddAnchors)
+	case c.RemoveAnchor != nil:
+		return s.removeAnchor(c.RemoveAnchor)
+	case c.AddException != nil:
+		return s.addException(c.AddException)
+	case c.RemoveException != nil:
+		return s.removeException(c.RemoveException)
+	case c.SetRevocations != nil:
+		s.Revocations = bytes.Clone(c.SetRevocations.JSON)
+		return nil
+	}
+	return refuse(CodeUnknownKind, "the command is of a kind this release does not know")
+}
+
+func (s *State) found(f *Found) error {
+	switch {
+	case s.Founded():
+		return refuse(CodeFounded, "this home already has a fabric")
+	case len(f.Home.Root) == 0 || !f.Home.FabricID.Valid() || !f.Home.GatewayCAT.Valid() || len(f.Home.Name) > MaxText:
+		return refuse(CodeInvalid, "the home lacks its root, fabric id or gateways' tag")
+	case f.Generation.Number == 0 || len(f.Generation.ICAC) == 0:
+		return refuse(CodeInvalid, "the first generation lacks its number or certificate")
+	case !f.Gateway.Node.Operational() || len(f.Gateway.NOC) == 0:
+		return refuse(CodeInvalid, "the first gateway lacks its node id or certificate")
+	}
+	gateway := f.Gateway
+	s.Home = f.Home
+	s.Generations = []Generation{f.Generation}
+	s.Gateways = map[cert.NodeID]*Gateway{gateway.Node: &gateway}
+	s.Devices = map[cert.NodeID]*Device{}
+	s.Tombstones = map[cert.NodeID]*Tombstone{}
+	s.Anchors = map[string]*Anchor{}
+	s.Exceptions = map[string]*Exception{}
+	s.Zones = map[string]*Zone{}
+	return s.addZone(&AddZone{defaultZone})
+}
+
+func (s *State) reserve(r *Reserve) error {
+	zone := r.Zone
+	if zone == "" {
+		zone = defaultZone
+	}
+	switch {
+	case !r.Node.Operational():
+		return refuse(CodeInvalid, "the node id is not an operational one")
+	case s.used(r.Node):
+		return refuse(CodeUsed, fmt.Sprintf("node id %v was given before", r.Node))
+	case s.Gateways[r.Gateway] == nil:
+		return refuse(CodeNotAMember, fmt.Sprintf("gateway %v is not a member", r.Gateway))
+	case s.Zones[zone] == nil:
+		return refuse(CodeZone, fmt.Sprintf("there is no zone %q", zone))
+	case len(s.Devices) >= MaxDevices || len(s.Tombstones) >= MaxTombstones:
+		return refuse(CodeFull, fmt.Sprintf("the home has %d devices and %d former ones", len(s.Devices), len(s.Tombstones)))
+	case r.Deadline <= s.Time || r.Deadline > s.Time+int64(MaxReservation)/millisecond:
+		return refuse(CodeInvalid, "the deadline is past, or further off than a pairing may take")
+	case len(r.Name) > MaxText:
+		return refuse(CodeInvalid, "the name is too long")
+	}
+	g := s.Generation()
+	s.putDevice(&Device{Node: r.Node, Phase: Reserved, Gateway: r.Gateway, Zone: zone, Deadline: r.Deadline, Generation: g.Number,
+		Serial: serial(g.Number, s.Index), Name: r.Name, Facts: r.Facts.bounded(), Attested: r.Attested})
+	return nil
+}
+
+// bounded cuts the texts a device told of itself to what we keep.
+func (f Facts) bounded() Facts {
+	for _, t := range []*string{&f.VendorName, &f.ProductName, &f.SerialNumber, &f.UniqueID, &f.SoftwareString} {
+		*t = cut(*t)
+	}
+	return f
+}
+
+// cut bounds a text, at the end of a character: a State must stay UTF-8.
+func cut(t string) string {
+	if len(t) <= MaxText {
+		return t
+	}
+	return strings.ToValidUTF8(t[:MaxText], "")
+}
+
+// device is a copy of a device in a phase, to be changed and put back.
+func (s *State) device(n cert.NodeID, phases ...Phase) (*Device, error) {
+	d := s.Devices[n]
+	if d == nil {
+		return nil, refuse(CodeUnknown, fmt.Sprintf("there is no device %v", n))
+	}
+	for _, p := range phases {
+		if d.Phase == p {
+			d := *d
+			return &d, nil
+		}
+	}
+	return nil, refuse(CodePhase, fmt.Sprintf("device %v is %v", n, d.Phase))
+}
+
+func (s *State) putDevice(d *Device) {
+	s.Devices = maps.Clone(s.Devices)
+	s.Devices[d.Node] = d
+}
+
+func (s *State) issue(c *Issue) error {
+	d, err := s.device(c.Node, Reserved)
+	switch {
+	case err != nil:
+		return err
+	case s.Time > d.Deadline:
+		return refuse(CodeDeadline, fmt.Sprintf("the reservation of %v has expired", c.Node))
+	case len(c.NOCHash) != sha256.Size || len(c.PublicKey) != len(cert.PublicKey{}):
+		return refuse(CodeInvalid, "the certificate's hash or public key has a wrong length")
+	}
+	d.Phase, d.NOCHash, d.PublicKey = Issued, c.NOCHash, c.PublicKey
+	s.putDevice(d)
+	return nil
+}
+
+func (s *State) admit(c *Admit) error {
+	d, err := s.device(c.Node, Issued)
+	if err != nil {
+		return err
+	}
+	d.Phase, d.AdmittedAt = Admitted, s.Time
+	s.putDevice(d)
+	return nil
+}
+
+func (s *State) abandon(c *Abandon) error {
+	d, err := s.device(c.Node, Reserved, Issued)
+	if err != nil {
+		return err
+	}
+	return s.bury(d, c.Reason)
+}
+
+func (s *State) remove(c *Remove) error {
+	d, err := s.device(c.Node, Admitted)
+	if err != nil {
+		return err
+	}
+	return s.bury(d, c.Reason)
+}
+
+func (s *State) bury(d *Device, reason string) error {
+	s.Devices = maps.Clone(s.Devices)
+	delete(s.Devices, d.Node)
+	s.Tombstones = maps.Clone(s.Tombstones)
+	s.Tombstones[d.Node] = &Tombstone{Serial: d.Serial, NOCHash: d.NOCHash, At: s.Time, Reason: cut(reason)}
+	return nil
+}
+
+func (s *State) rename(c *Rename) error {
+	d, err := s.device(c.Node, Reserved, Issued, Admitted)
+	if err != nil {
+		return err
+	}
+	if len(c.Name) > MaxText {
+		return refuse(CodeInvalid, "the name is too long")
+	}
+	d.Name = c.Name
+	s.putDevice(d)
+	return nil
+}
+
+func (s *State) addZone(c *AddZone) error {
+	switch {
+	case c.Name == "" || len(c.Name) > MaxText:
+		return refuse(CodeInvalid, "a zone needs a name of at most 256 octets")
+	case s.Zones[c.Name] != nil:
+		return refuse(CodeExists, fmt.Sprintf("there is a zone %q already", c.Name))
+	case len(s.Zones) >= MaxZones:
+		return refuse(CodeFull, fmt.Sprintf("the home has %d zones", len(s.Zones)))
+	}
+	s.Zones = maps.Clone(s.Zones)
+	s.Zones[c.Name] = &Zone{Name: c.Name, CAT: cert.NewCAT(zoneCATBase+uint16(len(s.Zones)), 1)}
+	return nil
+}
+
+// zoneCATBase is the first zone's CAT identifier; the gateways' is below it,
+// and 0xFFFE and 0xFFFF belong to joint fabrics.
+const zoneCATBase = 0x1000
+
+func (s *State) addAnchors(c *AddAnchors) error {
+	anchors := maps.Clone(s.Anchors)
+	for _, a := range c.Anchors {
+		if a.Kind != PAA && a.Kind != CDSigner || len(a.DER) == 0 || len(a.DER) > MaxBlob || len(a.Source) > MaxText {
+			return refuse(CodeInvalid, "a certificate has no kind or no contents, or is too long")
+		}
+		id := AnchorID(a.DER)
+		if anchors[id] == nil {
+			a.AddedAt = s.Time
+			anchors[id] = &a
+		}
+	}
+	if len(anchors) > MaxAnchors {
+		return refuse(CodeFull, fmt.Sprintf("the trust store holds at most %d certificates", MaxAnchors))
+	}
+	s.Anchors = anchors
+	return nil
+}
+
+// AnchorID names a certificate in the trust store.
+func AnchorID(der []byte) string {
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:])
+}
+
+func (s *State) removeAnchor(c *RemoveAnchor) error {
+	if s.Anchors[c.ID] == nil {
+		return refuse(CodeNoAnchor, fmt.Sprintf("the trust store has no certificate %s", c.ID))
+	}
+	s.Anchors = maps.Clone(s.Anchors)
+	delete(s.Anchors, c.ID)
+	return nil
+}
+
+func (s *State) addException(e *Exception) error {
+	switch {
+	case e.Name == "" || len(e.Name) > MaxText:
+		return refuse(CodeInvalid, "an exception needs a name of at most 256 octets")
+	case s.Exceptions[e.Name] != nil:
+		return refuse(CodeExists, fmt.Sprintf("there is an exception %q already", e.Name))
+	case e.Expires <= s.Time:
+		return refuse(CodeInvalid, "the exception would have expired already")
+	case len(s.Exceptions) >= MaxExceptions:
+		return refuse(CodeFull, fmt.Sprintf("there are %d exceptions", len(s.Exceptions)))
+	}
+	exception := *e
+	s.Exceptions = maps.Clone(s.Exceptions)
+	s.Exceptions[e.Name] = &exception
+	return nil
+}
+
+func (s *State) removeException(c *RemoveException) error {
+	if s.Exceptions[c.Name] == nil {
+		return refuse(CodeNoException, fmt.Sprintf("there is no exception %q", c.Name))
+	}
+	s.Exceptions = maps.Clone(s.Exceptions)
+	delete(s.Exceptions, c.Name)
+	return nil
+}

@@ -1,0 +1,129 @@
+package fabric
+
+import "gatehouse/fabric/cert"
+
+// Command is one change of the trust state: exactly one of its pointers is
+// set. Fields are only ever added, with new keys.
+type Command struct {
+	Version uint8 `cbor:"0,keyasint"`
+	Time    int64 `cbor:"1,keyasint"` // Unix ms, of the gateway that proposes
+
+	Found           *Found           `cbor:"2,keyasint,omitempty"`
+	Reserve         *Reserve         `cbor:"3,keyasint,omitempty"`
+	Issue           *Issue           `cbor:"4,keyasint,omitempty"`
+	Admit           *Admit           `cbor:"5,keyasint,omitempty"`
+	Abandon         *Abandon         `cbor:"6,keyasint,omitempty"`
+	Remove          *Remove          `cbor:"7,keyasint,omitempty"`
+	Rename          *Rename          `cbor:"8,keyasint,omitempty"`
+	AddZone         *AddZone         `cbor:"9,keyasint,omitempty"`
+	AddAnchors      *AddAnchors      `cbor:"10,keyasint,omitempty"`
+	RemoveAnchor    *RemoveAnchor    `cbor:"11,keyasint,omitempty"`
+	AddException    *Exception       `cbor:"12,keyasint,omitempty"`
+	RemoveException *RemoveException `cbor:"13,keyasint,omitempty"`
+	SetRevocations  *SetRevocations  `cbor:"14,keyasint,omitempty"`
+}
+
+// Found begins the fabric, with its first gateway and generation.
+type Found struct {
+	Home       Home       `cbor:"0,keyasint"`
+	Generation Generation `cbor:"1,keyasint"`
+	Gateway    Gateway    `cbor:"2,keyasint"`
+}
+
+// Reserve sets a node id and a serial number aside for a device that is about
+// to be paired.
+type Reserve struct {
+	Node     cert.NodeID `cbor:"0,keyasint"`
+	Gateway  cert.NodeID `cbor:"1,keyasint"`
+	Zone     string      `cbor:"2,keyasint"` // empty: the home's default
+	Deadline int64       `cbor:"3,keyasint"` // Unix ms
+	Facts    Facts       `cbor:"4,keyasint"`
+	Attested Attested    `cbor:"5,keyasint"`
+	Name     string      `cbor:"6,keyasint"`
+}
+
+// Issue records the certificate of a reservation before any device gets it.
+type Issue struct {
+	Node      cert.NodeID `cbor:"0,keyasint"`
+	NOCHash   []byte      `cbor:"1,keyasint"`
+	PublicKey []byte      `cbor:"2,keyasint"`
+}
+
+// Admit says that the device belongs.
+type Admit struct {
+	Node cert.NodeID `cbor:"0,keyasint"`
+}
+
+// Abandon ends a pairing that will not be finished.
+type Abandon struct {
+	Node   cert.NodeID `cbor:"0,keyasint"`
+	Reason string      `cbor:"1,keyasint"`
+}
+
+// Remove ends an admitted device's belonging.
+type Remove struct {
+	Node   cert.NodeID `cbor:"0,keyasint"`
+	Reason string      `cbor:"1,keyasint"`
+}
+
+// Rename gives a device another name.
+type Rename struct {
+	Node cert.NodeID `cbor:"0,keyasint"`
+	Name string      `cbor:"1,keyasint"`
+}
+
+// AddZone adds a part of the home.
+type AddZone struct {
+	Name string `cbor:"0,keyasint"`
+}
+
+// AddAnchors adds certificates to the trust store; one already there is left.
+type AddAnchors struct {
+	Anchors []Anchor `cbor:"0,keyasint"`
+}
+
+// RemoveAnchor takes a certificate out of the trust store.
+type RemoveAnchor struct {
+	ID string `cbor:"0,keyasint"`
+}
+
+// RemoveException ends an exception before its time.
+type RemoveException struct {
+	Name string `cbor:"0,keyasint"`
+}
+
+// SetRevocations replaces the revocation set.
+type SetRevocations struct {
+	JSON []byte `cbor:"0,keyasint"`
+}
+
+// Code is the stable code of a refused command.
+type Code string
+
+const (
+	CodeInvalid      Code = "command-invalid"
+	CodeNotFounded   Code = "fabric-not-founded"
+	CodeFounded      Code = "fabric-already-founded"
+	CodeUsed         Code = "node-id-used"
+	CodeUnknown      Code = "device-unknown"
+	CodePhase        Code = "device-in-other-phase"
+	CodeDeadline     Code = "reservation-expired"
+	CodeFull         Code = "trust-state-full"
+	CodeZone         Code = "zone-unknown"
+	CodeExists       Code = "name-taken"
+	CodeNoAnchor     Code = "anchor-unknown"
+	CodeNoException  Code = "exception-unknown"
+	CodeNotAMember   Code = "gateway-not-a-member"
+	CodeUnknownKind  Code = "command-of-a-newer-release"
+	CodeStateVersion Code = "state-of-another-release"
+)
+
+// Refusal is why a command changed nothing.
+type Refusal struct {
+	Code   Code
+	Reason string
+}
+
+func (r *Refusal) Error() string { return r.Reason }
+
+func refuse(code Code, reason string) error { return &Refusal{code, reason} }

@@ -1,0 +1,197 @@
+// Package fabric is the home's trust as a value: State says whom the home
+// trusts, a Command is one change to it, and Apply is the only way from one
+// State to the next.
+//
+// It promises that Apply is pure, total and deterministic: the same commands
+// in the same order give the same State on every gateway, of this release or
+// the one before. It has no network, no clock, no disk and no randomness:
+// times and ids come in with the command. It holds no secret but as
+// ciphertext.
+package fabric
+
+import (
+	"encoding/binary"
+	"time"
+
+	"gatehouse/fabric/cert"
+)
+
+// Version of the State and of the Commands this release writes. A release
+// reads its own and the one before.
+const Version = 1
+
+// Limits of ours. They bound what a snapshot can grow to.
+const (
+	MaxDevices     = 2000
+	MaxGateways    = 8
+	MaxZones       = 64
+	MaxAnchors     = 1000
+	MaxExceptions  = 64
+	MaxText        = 256 // octets of any name or reason
+	MaxBlob        = 4096
+	MaxTombstones  = 20000
+	defaultZone    = "home"
+	serialPrefix   = 0x47 // keeps a certificate's serial number positive and 13 octets long
+	millisecond    = int64(time.Millisecond)
+	MaxReservation = 15 * time.Minute // how long a pairing may take
+)
+
+// Phase is how far a device has come.
+type Phase uint8
+
+const (
+	Reserved Phase = iota + 1 // a node id is set aside; no certificate exists
+	Issued                    // its NOC exists and may have reached the device
+	Admitted                  // the device belongs
+)
+
+func (p Phase) String() string {
+	return [...]string{"none", "reserved", "issued", "admitted"}[min(p, Admitted)]
+}
+
+// State is everything that says whom the home trusts. A State is never
+// changed once made: Apply returns another that shares what stayed the same.
+type State struct {
+	Version     uint8                      `cbor:"0,keyasint"`
+	Index       uint64                     `cbor:"1,keyasint"` // log index applied last
+	Time        int64                      `cbor:"2,keyasint"` // ledger time, Unix ms; never runs backwards
+	Home        Home                       `cbor:"3,keyasint"`
+	Generations []Generation               `cbor:"4,keyasint"`
+	Gateways    map[cert.NodeID]*Gateway   `cbor:"5,keyasint"`
+	Devices     map[cert.NodeID]*Device    `cbor:"6,keyasint"`
+	Tombstones  map[cert.NodeID]*Tombstone `cbor:"7,keyasint"`
+	Zones       map[string]*Zone           `cbor:"8,keyasint"`
+	Anchors     map[string]*Anchor         `cbor:"9,keyasint"`  // by SHA-256 in hex
+	Exceptions  map[string]*Exception      `cbor:"10,keyasint"` // by name
+	Revocations []byte                     `cbor:"11,keyasint"` // revocation set, JSON as published
+}
+
+// Home is what never changes while the fabric lives.
+type Home struct {
+	Name     string        `cbor:"0,keyasint"`
+	FabricID cert.FabricID `cbor:"1,keyasint"`
+	Root     []byte        `cbor:"2,keyasint"` // RCAC, TLV
+	Birth    int64         `cbor:"3,keyasint"` // Unix ms; every certificate's NotBefore
+	VendorID uint16        `cbor:"4,keyasint"` // administrator's, told to devices
+	// GatewayCAT is what devices' ACLs name as their administrators.
+	GatewayCAT cert.CAT `cbor:"5,keyasint"`
+	IPK        []byte   `cbor:"6,keyasint"` // epoch key, sealed
+}
+
+// Founded reports whether there is a fabric at all.
+func (s *State) Founded() bool { return len(s.Home.Root) > 0 }
+
+// Generation is one intermediate authority. The last one issues.
+type Generation struct {
+	Number uint32 `cbor:"0,keyasint"`
+	ICAC   []byte `cbor:"1,keyasint"` // TLV
+	Key    []byte `cbor:"2,keyasint"` // its private key, sealed
+	// DataKeys wraps the key that Key and the home's IPK are sealed with, to
+	// each gateway.
+	DataKeys map[cert.NodeID][]byte `cbor:"3,keyasint"`
+}
+
+// Generation is the one that issues now, or nil.
+func (s *State) Generation() *Generation {
+	if len(s.Generations) == 0 {
+		return nil
+	}
+	return &s.Generations[len(s.Generations)-1]
+}
+
+// Gateway is a member of the gateway cluster.
+type Gateway struct {
+	Node    cert.NodeID `cbor:"0,keyasint"`
+	Name    string      `cbor:"1,keyasint"`
+	NOC     []byte      `cbor:"2,keyasint"` // TLV
+	SealKey []byte      `cbor:"3,keyasint"` // public key for envelopes
+}
+
+// Device is one that is being admitted or has been.
+type Device struct {
+	Node       cert.NodeID `cbor:"0,keyasint"`
+	Phase      Phase       `cbor:"1,keyasint"`
+	Gateway    cert.NodeID `cbor:"2,keyasint"` // who pairs it
+	Zone       string      `cbor:"3,keyasint"`
+	Deadline   int64       `cbor:"4,keyasint"` // of the reservation, Unix ms
+	Generation uint32      `cbor:"5,keyasint"`
+	Serial     []byte      `cbor:"6,keyasint"` // of its NOC
+	NOCHash    []byte      `cbor:"7,keyasint"` // SHA-256 of the NOC's TLV
+	PublicKey  []byte      `cbor:"8,keyasint"`
+	Name       string      `cbor:"9,keyasint"`
+	Facts      Facts       `cbor:"10,keyasint"`
+	Attested   Attested    `cbor:"11,keyasint"`
+	AdmittedAt int64       `cbor:"12,keyasint"` // Unix ms
+}
+
+// Facts are what the device says of itself.
+type Facts struct {
+	VendorID        uint16 `cbor:"0,keyasint" json:"vendor_id"`
+	ProductID       uint16 `cbor:"1,keyasint" json:"product_id"`
+	VendorName      string `cbor:"2,keyasint" json:"vendor_name"`
+	ProductName     string `cbor:"3,keyasint" json:"product_name"`
+	SerialNumber    string `cbor:"4,keyasint" json:"serial_number,omitempty"`
+	UniqueID        string `cbor:"5,keyasint" json:"unique_id,omitempty"`
+	HardwareVersion uint16 `cbor:"6,keyasint" json:"hardware_version"`
+	SoftwareVersion uint32 `cbor:"7,keyasint" json:"software_version"`
+	SoftwareString  string `cbor:"8,keyasint" json:"software_version_string"`
+}
+
+// Attested is why its attestation was believed.
+type Attested struct {
+	PAA       string `cbor:"0,keyasint" json:"paa"`                 // subject key id, hex
+	Exception string `cbor:"1,keyasint" json:"exception,omitempty"` // name of the exception that let it pass
+}
+
+// Tombstone keeps a node id, and the serial number of its certificate, from
+// ever being given again.
+type Tombstone struct {
+	Serial  []byte `cbor:"0,keyasint"`
+	NOCHash []byte `cbor:"1,keyasint"`
+	At      int64  `cbor:"2,keyasint"` // Unix ms
+	Reason  string `cbor:"3,keyasint"`
+}
+
+// Zone is a part of the home.
+type Zone struct {
+	Name string   `cbor:"0,keyasint"`
+	CAT  cert.CAT `cbor:"1,keyasint"` // in the NOCs of the zone's devices
+}
+
+// AnchorKind says what an Anchor is trusted for.
+type AnchorKind uint8
+
+const (
+	PAA      AnchorKind = iota + 1 // root of device attestation
+	CDSigner                       // signer of certification declarations
+)
+
+// Anchor is a certificate that device attestation rests on.
+type Anchor struct {
+	Kind    AnchorKind `cbor:"0,keyasint"`
+	DER     []byte     `cbor:"1,keyasint"`
+	Test    bool       `cbor:"2,keyasint"` // vouches for test devices only
+	Source  string     `cbor:"3,keyasint"` // file it came from
+	AddedAt int64      `cbor:"4,keyasint"` // Unix ms
+}
+
+// Exception accepts, for a while, devices whose attestation rests on a test
+// root.
+type Exception struct {
+	Name      string `cbor:"0,keyasint"`
+	VendorID  uint16 `cbor:"1,keyasint"` // 0: any
+	ProductID uint16 `cbor:"2,keyasint"` // 0: any
+	Expires   int64  `cbor:"3,keyasint"` // Unix ms
+}
+
+// serial is the serial number of the certificate that log entry index issues.
+// No two entries have the same index, no two generations the same number.
+func serial(generation uint32, index uint64) []byte {
+	b := binary.BigEndian.AppendUint32([]byte{serialPrefix}, generation)
+	return binary.BigEndian.AppendUint64(b, index)
+}
+
+// used reports whether a node id was ever given.
+func (s *State) used(n cert.NodeID) bool {
+	return s.Gateways[n] != nil || s.Devices[n] != nil || s.Tombstones[n] != nil
+}
