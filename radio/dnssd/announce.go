@@ -99,8 +99,8 @@ func (c *Conn) disown(records []*own) {
 	}
 }
 
-// sendGoodbye tells every interface that records are no more. The record that says
-// a type of service exists here is left to expire: others may have one.
+// sendGoodbye tells every interface that records are no more. The one that
+// says a type of service exists is left to expire: others may have one.
 func (c *Conn) sendGoodbye(records []*own) {
 	for index := range c.ifaces {
 		m := &dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Authoritative: true}}

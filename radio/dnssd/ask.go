@@ -13,9 +13,9 @@ const (
 	maxInterval   = time.Hour
 )
 
-// maxAsks bounds the questions we keep asking, however many instances a
-// stranger invents.
-const maxAsks = 2048
+// maxAsks bounds the questions we keep asking about instances that strangers
+// may have invented. Those that a Resolve waits for are asked beyond it.
+const maxAsks = 1024
 
 // ask is a question that somebody waits for an answer to. It goes out at once,
 // then after one second, two, four and so on, for as long as it is wanted.
@@ -33,25 +33,24 @@ type ask struct {
 func (c *Conn) want(now time.Time, q question, name string) {
 	a := c.asks[q]
 	if a == nil {
-		if len(c.asks) >= maxAsks {
-			return
-		}
 		a = &ask{question: q, name: name}
 		a.due.run = func(now time.Time) { c.repeat(now, a) }
 		c.asks[q] = a
 	}
 	a.wanted++
-	// Somebody new does not wait for an old question's back-off.
-	if now.Sub(a.last) >= firstInterval {
+	c.hurry(now, q)
+}
+
+// hurry starts q over for somebody new, who shall not wait for the back-off
+// of others.
+func (c *Conn) hurry(now time.Time, q question) {
+	if a := c.asks[q]; a != nil && now.Sub(a.last) >= firstInterval {
 		c.askFirst(now, a)
 	}
 }
 
 func (c *Conn) unwant(q question) {
 	a := c.asks[q]
-	if a == nil {
-		return
-	}
 	if a.wanted--; a.wanted == 0 {
 		c.agenda.cancel(&a.due)
 		delete(c.asks, q)
@@ -72,7 +71,7 @@ func (c *Conn) repeat(now time.Time, a *ask) {
 	c.agenda.set(&a.due, now.Add(a.interval))
 }
 
-// askAnew starts every question over: there is a new interface.
+// askAnew starts every question over: there is a new interface or address.
 func (c *Conn) askAnew(now time.Time) {
 	for _, a := range c.asks {
 		c.askFirst(now, a)

@@ -3,7 +3,9 @@ package dnssd
 import (
 	"context"
 	"iter"
+	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -33,13 +35,12 @@ type Event struct {
 
 // Browse yields what matches q, at first from memory, and then every change,
 // until ctx ends, the Conn is closed or the loop is left. Commissionable
-// devices and border routers are yielded once their address and what they say of themselves are
-// known, operational nodes with their address. Changes that follow each
-// other faster than they are taken become one.
+// devices and border routers are yielded once an address and what they say of
+// themselves are known, operational nodes once an address is. Changes that
+// follow each other faster than they are taken become one.
 func (c *Conn) Browse(ctx context.Context, q Query) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
-		b := &browse{c: c, name: q.name(), instances: map[string]*instance{}, shown: map[*instance]radio.Advertisement{},
-			queued: map[*instance]struct{}{}, wake: make(chan struct{}, 1)}
+		b := newBrowse(c, q.name())
 		if !c.locked(b.start) {
 			return
 		}
@@ -69,11 +70,15 @@ func (c *Conn) Browse(ctx context.Context, q Query) iter.Seq[Event] {
 type browse struct {
 	c         *Conn
 	name      string
-	instances map[string]*instance              // those that the name points to, by key
-	shown     map[*instance]radio.Advertisement // as yielded last
-	changed   []*instance                       // since events were taken, each once
-	queued    map[*instance]struct{}            // the same
+	instances map[string]*instance           // those that the name points to, by key
+	shown     map[string]radio.Advertisement // as yielded last, by key
+	changed   map[string]struct{}            // keys, since events were taken
 	wake      chan struct{}
+}
+
+func newBrowse(c *Conn, name string) *browse {
+	return &browse{c: c, name: name, instances: map[string]*instance{}, shown: map[string]radio.Advertisement{},
+		changed: map[string]struct{}{}, wake: make(chan struct{}, 1)}
 }
 
 func (b *browse) key() string { return keyOf(b.name) }
@@ -120,13 +125,13 @@ func (b *browse) drop(key string) {
 	delete(b.instances, key)
 	b.c.unwatch(i, b)
 	b.notify(i)
+	if _, ok := b.shown[key]; !ok {
+		delete(b.changed, key) // nobody will ever know
+	}
 }
 
 func (b *browse) notify(i *instance) {
-	if _, ok := b.queued[i]; !ok {
-		b.queued[i] = struct{}{}
-		b.changed = append(b.changed, i)
-	}
+	b.changed[i.key] = struct{}{}
 	select {
 	case b.wake <- struct{}{}:
 	default:
@@ -135,22 +140,22 @@ func (b *browse) notify(i *instance) {
 
 // take is the net result of what has changed.
 func (b *browse) take() (events []Event) {
-	for _, i := range b.changed {
-		shown, before := b.shown[i]
-		now := i.found && b.instances[i.key] == i
+	for _, key := range slices.Sorted(maps.Keys(b.changed)) {
+		i := b.instances[key]
+		shown, before := b.shown[key]
+		now := i != nil && i.found
 		switch {
 		case now && !before:
-			b.shown[i] = i.ad
+			b.shown[key] = i.ad
 			events = append(events, Event{Added, handOver(i.ad)})
 		case now && !reflect.DeepEqual(shown, i.ad):
-			b.shown[i] = i.ad
+			b.shown[key] = i.ad
 			events = append(events, Event{Updated, handOver(i.ad)})
 		case !now && before:
-			delete(b.shown, i)
+			delete(b.shown, key)
 			events = append(events, Event{Removed, shown})
 		}
 	}
-	b.changed = b.changed[:0]
-	clear(b.queued)
+	clear(b.changed)
 	return events
 }

@@ -35,9 +35,12 @@ const pollInterfaces = 3 * time.Second
 // Config of a Conn. Now and Rand have to be given.
 type Config struct {
 	// Interfaces to use, by name; one that is absent is used once it
-	// appears. None means each one that is up and capable of multicast. The
-	// loopback interface serves processes on one host, over IPv4, for any
-	// user, when it is named here: it mostly lacks the multicast flag.
+	// appears. None means each one that is up and capable of multicast, but
+	// for point-to-point ones.
+	//
+	// The loopback interface mostly lacks the multicast flag, so it has to
+	// be named. Named alone it lets processes on one host find each other,
+	// over IPv4, whoever their user is and though there be no network.
 	Interfaces []string
 	// Host is the one label of our host name. Empty means 12 random hex
 	// digits, which is what a Matter node is expected to have.
@@ -220,7 +223,7 @@ func (c *Conn) refreshInterfaces() {
 }
 
 func (c *Conn) setInterfaces(now time.Time, found []Interface) {
-	gone := make(map[int]bool)
+	gone, news := make(map[int]bool), false
 	for index := range c.ifaces {
 		gone[index] = true
 	}
@@ -233,15 +236,16 @@ func (c *Conn) setInterfaces(now time.Time, found []Interface) {
 		c.ifaces[i.Index] = &i
 		c.log.Debug("interface in use", "name", i.Name, "addresses", i.Prefixes)
 		c.announceInterface(now, &i)
-		if old == nil {
-			c.askAnew(now)
-		}
+		news = true
 	}
 	for index := range gone {
 		c.log.Debug("interface gone", "name", c.ifaces[index].Name)
 		delete(c.ifaces, index)
 		c.forgetInterface(index)
 		c.cache.removeAll(func(r *record) bool { return r.iface == index })
+	}
+	if news {
+		c.askAnew(now)
 	}
 }
 

@@ -112,11 +112,22 @@ func (c *Conn) require(now time.Time, i *instance, slot int, q question, name st
 	}
 	if i.asking[slot] != (question{}) {
 		c.unwant(i.asking[slot])
+		i.asking[slot] = question{}
 	}
-	i.asking[slot] = q
-	if q != (question{}) {
+	if q != (question{}) && (len(c.asks) < maxAsks || i.awaited()) {
+		i.asking[slot] = q
 		c.want(now, q, name)
 	}
+}
+
+// awaited says whether a Resolve waits for i.
+func (i *instance) awaited() bool {
+	for w := range i.watchers {
+		if _, ok := w.(resolve); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // relevant says whether a record is worth keeping.

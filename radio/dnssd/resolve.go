@@ -45,8 +45,11 @@ func (c *Conn) Resolve(ctx context.Context, name string) (radio.Advertisement, e
 	}
 	r := make(resolve, 1)
 	var i *instance
-	open := c.locked(func(time.Time) {
+	open := c.locked(func(now time.Time) {
 		i = c.watch(instanceName(name, operationalType), r)
+		for _, q := range i.asking {
+			c.hurry(now, q)
+		}
 		r.notify(i)
 	})
 	if !open {

@@ -188,7 +188,9 @@ func (s *sockets) wanted(n net.Interface) bool {
 	if len(s.names) > 0 {
 		return slices.Contains(s.names, n.Name)
 	}
-	return n.Flags&net.FlagMulticast != 0
+	// A point-to-point interface leads into a mesh or a tunnel, which mDNS
+	// is too loud for.
+	return n.Flags&net.FlagMulticast != 0 && n.Flags&net.FlagPointToPoint == 0
 }
 
 // join joins the groups on an interface once. An interface that went down and
