@@ -11,8 +11,9 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// maxCertificate is the longest certificate read, in octets (Matter Core 6.1.3).
-const maxCertificate = 600
+// maxCertificate is the longest certificate read, in octets. The specification
+// allows 600 (6.1.3); some with revocation list addresses are a little longer.
+const maxCertificate = 1024
 
 // Object identifiers and algorithm identifiers in DER.
 const (

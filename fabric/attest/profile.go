@@ -18,7 +18,7 @@ const (
 func (c *Certificate) CheckDAC() error {
 	switch {
 	case c.IsCA || c.HasPathLen:
-		return errors.New("it is a CA")
+		return errors.New("it is a CA, or has a path length")
 	case c.KeyUsage != cert.DigitalSignature:
 		return fmt.Errorf("key usage %#x", c.KeyUsage)
 	case !c.HasAuthorityKeyID:
