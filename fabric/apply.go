@@ -97,7 +97,7 @@ func (s *State) reserve(r *Reserve) error {
 	switch {
 	case !r.Node.Operational():
 		return refuse(CodeInvalid, "the node id is not an operational one")
-	case s.used(r.Node):
+	case s.Used(r.Node):
 		return refuse(CodeUsed, fmt.Sprintf("node id %v was given before", r.Node))
 	case s.Gateways[r.Gateway] == nil:
 		return refuse(CodeNotAMember, fmt.Sprintf("gateway %v is not a member", r.Gateway))

@@ -182,7 +182,7 @@ func TestRandomCommands(t *testing.T) {
 			log = append(log, c)
 			before, copied := l.state, *l.state
 			devices := len(before.Devices)
-			taken := before.used(n)
+			taken := before.Used(n)
 			refused := l.apply(c) != ""
 			if c.Reserve != nil && !refused {
 				s := string(l.state.Devices[n].Serial)

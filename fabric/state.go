@@ -191,7 +191,7 @@ func serial(generation uint32, index uint64) []byte {
 	return binary.BigEndian.AppendUint64(b, index)
 }
 
-// used reports whether a node id was ever given.
-func (s *State) used(n cert.NodeID) bool {
+// Used reports whether a node id was ever given.
+func (s *State) Used(n cert.NodeID) bool {
 	return s.Gateways[n] != nil || s.Devices[n] != nil || s.Tombstones[n] != nil
 }

@@ -1,0 +1,84 @@
+package commissioner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gatehouse/commissioner/matter/datamodel"
+	"gatehouse/commissioner/matter/exchange"
+	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/fabric"
+	"gatehouse/fabric/cert"
+	"gatehouse/fabric/policy"
+	"gatehouse/fabric/tlv"
+)
+
+var aclPath = interaction.Attribute(datamodel.RootEndpoint, datamodel.AccessControl, datamodel.AccessControlACL)
+
+func (p *pairing) writeAccess(ctx context.Context) error {
+	state := p.Ledger.State()
+	return p.Commissioner.writeAccess(ctx, p.oper, state, state.Devices[p.node])
+}
+
+func (p *pairing) verifyAccess(ctx context.Context) error {
+	state := p.Ledger.State()
+	return p.Commissioner.verifyAccess(ctx, p.oper, state, state.Devices[p.node])
+}
+
+// complete ends the fail-safe: from here on the device keeps what it has.
+func (p *pairing) complete(ctx context.Context) error {
+	return p.general(ctx, p.oper, datamodel.CommissioningCompleteID, nil, CodeComplete)
+}
+
+func wantedACL(s *fabric.State, d *fabric.Device) []policy.Entry {
+	return policy.ACL(s.Home.GatewayCAT, s.Zones[d.Zone].CAT)
+}
+
+// writeAccess writes the access control list of a device. The administrators'
+// entry is the first, so a device that stores only part of the list still
+// lets us mend it.
+func (c *Commissioner) writeAccess(ctx context.Context, s *exchange.Session, state *fabric.State, d *fabric.Device) error {
+	var entries []datamodel.ACLEntry
+	for _, e := range wantedACL(state, d) {
+		entries = append(entries, datamodel.ACLEntry{Privilege: datamodel.Privilege(e.Privilege), AuthMode: datamodel.AuthCASE,
+			Subjects: tlv.Some([]uint64{uint64(e.Subject.Subject())})})
+	}
+	errs, err := c.Engine.Write(ctx, s, 0, interaction.Write{Path: aclPath, Value: entries})
+	if err == nil {
+		err = errors.Join(errs...)
+	}
+	if err != nil {
+		return Explain(err, CodeACL)
+	}
+	return nil
+}
+
+// verifyAccess reads the list back and holds it against what it should be.
+func (c *Commissioner) verifyAccess(ctx context.Context, s *exchange.Session, state *fabric.State, d *fabric.Device) error {
+	var entries []datamodel.ACLEntry
+	if err := c.Engine.ReadAttribute(ctx, s, aclPath, &entries); err != nil {
+		return Explain(err, CodeACL)
+	}
+	var have []policy.Entry
+	for _, e := range entries {
+		entry, ok := entryOf(e)
+		if !ok {
+			return Fail(CodeACL, fmt.Errorf("it has an entry that nobody wrote: %+v", e))
+		}
+		have = append(have, entry)
+	}
+	if missing, extra := policy.Diff(wantedACL(state, d), have); len(missing)+len(extra) > 0 {
+		return Fail(CodeACL, fmt.Errorf("it lacks %v and has %v", missing, extra))
+	}
+	return nil
+}
+
+// entryOf is the inverse of what writeAccess makes of an entry.
+func entryOf(e datamodel.ACLEntry) (policy.Entry, bool) {
+	if e.AuthMode != datamodel.AuthCASE || !e.Subjects.Valid || len(e.Subjects.Value) != 1 || e.Targets.Valid && len(e.Targets.Value) > 0 {
+		return policy.Entry{}, false
+	}
+	cat, ok := cert.NodeID(e.Subjects.Value[0]).CAT()
+	return policy.Entry{Privilege: policy.Privilege(e.Privilege), Subject: cat}, ok
+}

@@ -1,0 +1,163 @@
+// Package commissioner admits devices: Pair takes a setup code to an admitted
+// device, Settle ends what a crash left in between, Connect opens a session
+// with a device that belongs (Matter Core, chapter 5).
+//
+// It promises the invariants of the design: no device gets a certificate that
+// the trust state does not know, nobody is told "admitted" before a quorum has
+// it on disk, the gateways' own access is written first and read back, and
+// every failure has a code, a meaning and a remedy. It never logs or keeps a
+// passcode. It imports no simulated device.
+package commissioner
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"gatehouse/commissioner/matter/exchange"
+	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/commissioner/matter/securechannel"
+	"gatehouse/fabric"
+	"gatehouse/fabric/attest"
+	"gatehouse/fabric/cert"
+	"gatehouse/radio"
+	"gatehouse/radio/dnssd"
+)
+
+// Ledger is the replicated trust state.
+type Ledger interface {
+	// Propose returns once the command is applied and on a quorum's disks,
+	// with the State after it. A *fabric.Refusal changed nothing.
+	Propose(ctx context.Context, c fabric.Command) (*fabric.State, error)
+	// State is what this gateway has applied. It may be behind.
+	State() *fabric.State
+	// Current is the State no older than the call.
+	Current(ctx context.Context) (*fabric.State, error)
+}
+
+// Discovery finds devices on the network.
+type Discovery interface {
+	Browse(ctx context.Context, q dnssd.Query) iter.Seq[dnssd.Event]
+	Resolve(ctx context.Context, instance string) (radio.Advertisement, error)
+	Doubt(instance string)
+}
+
+// Authority signs for the fabric. Its secrets are open only while it does.
+type Authority interface {
+	// Issue makes the NOC of a reserved device, and gives its ICAC, in TLV.
+	Issue(d *fabric.Device, key cert.PublicKey, cats []cert.CAT) (noc, icac []byte, err error)
+	// IPK is the epoch key that devices are given.
+	IPK() (cert.EpochKey, error)
+}
+
+// Config is what a Commissioner is made of.
+type Config struct {
+	Ledger    Ledger
+	Discovery Discovery
+	Authority Authority
+	Identity  *securechannel.Identity // this gateway's own
+	Manager   *exchange.Manager
+	Engine    *interaction.Engine
+	Link      radio.Link // to devices on the network
+	Addresses *AddressBook
+	Now       func() time.Time
+	Random    io.Reader
+	Log       *slog.Logger
+}
+
+// Commissioner pairs devices for one gateway. Its methods may be called from
+// several goroutines.
+type Commissioner struct {
+	Config
+	resumptions securechannel.Resumptions
+
+	mu      sync.Mutex
+	pairing map[cert.NodeID]bool // being paired here: not to be settled
+	trust   trust
+}
+
+// New is a Commissioner.
+func New(cfg Config) *Commissioner {
+	return &Commissioner{Config: cfg, pairing: make(map[cert.NodeID]bool)}
+}
+
+// Resumptions are the secrets of the sessions opened so far.
+func (c *Commissioner) Resumptions() *securechannel.Resumptions { return &c.resumptions }
+
+// propose stamps and proposes a command.
+func (c *Commissioner) propose(ctx context.Context, cmd fabric.Command) (*fabric.State, error) {
+	cmd.Version, cmd.Time = fabric.Version, c.Now().UnixMilli()
+	return c.Ledger.Propose(ctx, cmd)
+}
+
+// randomNode draws a node id that was never given. Ids stay below 2^48, for
+// clients whose numbers are floats.
+func (c *Commissioner) randomNode(s *fabric.State) (cert.NodeID, error) {
+	for {
+		var b [8]byte
+		if _, err := io.ReadFull(c.Random, b[:6]); err != nil {
+			return 0, fmt.Errorf("draw a node id: %w", err)
+		}
+		if n := cert.NodeID(binary.LittleEndian.Uint64(b[:])); n != 0 && !s.Used(n) {
+			return n, nil
+		}
+	}
+}
+
+// trust is the trust store of one version of the anchors, made once.
+type trust struct {
+	anchors     map[string]*fabric.Anchor
+	revocations []byte
+	store       *attest.TrustStore
+	revoked     *attest.RevocationSet
+}
+
+// rules are what attestation is held against now.
+func (c *Commissioner) rules(s *fabric.State) attest.Rules {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := &c.trust; t.store == nil || !sameMap(t.anchors, s.Anchors) || string(t.revocations) != string(s.Revocations) {
+		*t = trust{anchors: s.Anchors, revocations: s.Revocations}
+		var paas, signers []attest.Trusted
+		for _, a := range s.Anchors {
+			trusted := attest.Trusted{Data: a.DER, Test: a.Test}
+			if a.Kind == fabric.PAA {
+				paas = append(paas, trusted)
+			} else {
+				signers = append(signers, trusted)
+			}
+		}
+		var err error
+		if t.store, err = attest.NewTrustStore(paas, signers); err != nil {
+			c.Log.Warn("a certificate of the trust store is of no use", "err", err)
+		}
+		if len(s.Revocations) > 0 {
+			if t.revoked, err = attest.ParseRevocationSet(s.Revocations); err != nil {
+				c.Log.Warn("the revocation set is of no use", "err", err)
+			}
+		}
+	}
+	rules := attest.Rules{Trust: c.trust.store, Revoked: c.trust.revoked, Now: c.Now()}
+	for _, x := range s.Exceptions {
+		rules.Exceptions = append(rules.Exceptions, attest.Exception{Name: x.Name, VendorID: x.VendorID, ProductID: x.ProductID, Expires: time.UnixMilli(x.Expires)})
+	}
+	return rules
+}
+
+// sameMap compares by content; an anchor never changes once it is there.
+func sameMap(a, b map[string]*fabric.Anchor) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for id := range a {
+		if b[id] == nil {
+			return false
+		}
+	}
+	return true
+}

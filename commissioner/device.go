@@ -1,0 +1,285 @@
+package commissioner
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"time"
+
+	"gatehouse/commissioner/matter/datamodel"
+	"gatehouse/commissioner/matter/exchange"
+	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/fabric"
+	"gatehouse/fabric/attest"
+	"gatehouse/fabric/cert"
+	"gatehouse/fabric/policy"
+)
+
+// about is what a device says of itself before it is believed.
+type about struct {
+	facts     fabric.Facts
+	info      datamodel.BasicCommissioningInfo
+	location  datamodel.RegulatoryLocation // what its radio can do
+	fabrics   []datamodel.FabricDescriptor
+	supported uint8
+	occupied  uint8
+	network   uint32 // features of its network commissioning
+	hasClock  bool
+}
+
+// Fail-safe lengths of ours, where a device's own are of no use.
+const (
+	minFailSafe = 60 * time.Second
+	maxFailSafe = 15 * time.Minute
+)
+
+func (a *about) failSafe() time.Duration {
+	return min(max(time.Duration(a.info.FailSafe)*time.Second, minFailSafe), maxFailSafe)
+}
+
+// readAbout reads, in one interaction, all that the later steps need to know.
+func (p *pairing) readAbout(ctx context.Context) error {
+	root := datamodel.RootEndpoint
+	report, err := p.Engine.Read(ctx, p.pase, interaction.ReadRequest{Attributes: []interaction.AttributePath{
+		interaction.Cluster(root, datamodel.BasicInformation),
+		interaction.Cluster(root, datamodel.GeneralCommissioning),
+		interaction.Attribute(root, datamodel.OperationalCredentials, datamodel.CredentialsFabrics),
+		interaction.Attribute(root, datamodel.OperationalCredentials, datamodel.CredentialsSupported),
+		interaction.Attribute(root, datamodel.OperationalCredentials, datamodel.CredentialsCommissioned),
+		interaction.Attribute(root, datamodel.NetworkCommissioning, datamodel.FeatureMap),
+		interaction.Attribute(root, datamodel.TimeSynchronization, datamodel.ClusterRevision),
+	}})
+	if err != nil {
+		return Explain(err, CodeProtocol)
+	}
+	if err := p.about.decode(report); err != nil {
+		return Fail(CodeProtocol, err)
+	}
+	a := &p.about
+	for _, f := range a.fabrics {
+		if f.FabricID == uint64(p.Identity.Fabric) && string(f.RootPublicKey) == string(p.rootKey()) {
+			return Fail(CodeMember, fmt.Errorf("as node %016X", f.NodeID))
+		}
+	}
+	if a.supported > 0 && a.occupied >= a.supported {
+		return Fail(CodeTableFull, fmt.Errorf("%d of %d", a.occupied, a.supported))
+	}
+	return nil
+}
+
+func (p *pairing) rootKey() []byte {
+	key := p.Identity.Root.Certificate().PublicKey
+	return key[:]
+}
+
+// decode takes what the report has. What a device may leave out keeps its
+// zero value.
+func (a *about) decode(r *interaction.Report) error {
+	type field struct {
+		cluster   interaction.ClusterID
+		attribute interaction.AttributeID
+		into      any
+		optional  bool
+	}
+	var revision uint16
+	basic, general, credentials := datamodel.BasicInformation, datamodel.GeneralCommissioning, datamodel.OperationalCredentials
+	for _, f := range []field{
+		{basic, datamodel.BasicVendorName, &a.facts.VendorName, false},
+		{basic, datamodel.BasicVendorID, &a.facts.VendorID, false},
+		{basic, datamodel.BasicProductName, &a.facts.ProductName, false},
+		{basic, datamodel.BasicProductID, &a.facts.ProductID, false},
+		{basic, datamodel.BasicHardwareVersion, &a.facts.HardwareVersion, false},
+		{basic, datamodel.BasicSoftwareVersion, &a.facts.SoftwareVersion, false},
+		{basic, datamodel.BasicSoftwareVersionString, &a.facts.SoftwareString, false},
+		{basic, datamodel.BasicSerialNumber, &a.facts.SerialNumber, true},
+		{basic, datamodel.BasicUniqueID, &a.facts.UniqueID, true},
+		{general, datamodel.CommissioningInfo, &a.info, false},
+		{general, datamodel.CommissioningLocation, &a.location, true},
+		{credentials, datamodel.CredentialsFabrics, &a.fabrics, true},
+		{credentials, datamodel.CredentialsSupported, &a.supported, false},
+		{credentials, datamodel.CredentialsCommissioned, &a.occupied, false},
+		{datamodel.NetworkCommissioning, datamodel.FeatureMap, &a.network, true},
+	} {
+		err := r.Decode(interaction.Attribute(datamodel.RootEndpoint, f.cluster, f.attribute), f.into)
+		if _, isStatus := interaction.StatusOf(err); err != nil && !(f.optional && isStatus) {
+			return err
+		}
+	}
+	a.hasClock = r.Decode(interaction.Attribute(datamodel.RootEndpoint, datamodel.TimeSynchronization, datamodel.ClusterRevision), &revision) == nil
+	return nil
+}
+
+// invoke invokes a command of the root endpoint.
+func (c *Commissioner) invoke(ctx context.Context, s *exchange.Session, cluster interaction.ClusterID, id interaction.CommandID, fields, response any) error {
+	return c.Engine.InvokeCommand(ctx, s, 0, interaction.Command(datamodel.RootEndpoint, cluster, id), fields, response)
+}
+
+// general invokes a command of GeneralCommissioning, all of which answer alike.
+func (c *Commissioner) general(ctx context.Context, s *exchange.Session, id interaction.CommandID, fields any, otherwise Code) error {
+	var r datamodel.CommissioningResponse
+	if err := c.invoke(ctx, s, datamodel.GeneralCommissioning, id, fields, &r); err != nil {
+		return Explain(err, otherwise)
+	}
+	if r.Code != datamodel.CommissioningOK {
+		return Fail(otherwise, fmt.Errorf("%v %s", r.Code, r.Text))
+	}
+	return nil
+}
+
+// armFailSafe makes the device roll back by itself unless we finish in time.
+func (p *pairing) armFailSafe(ctx context.Context) error {
+	return p.general(ctx, p.pase, datamodel.ArmFailSafeID, &datamodel.ArmFailSafe{Seconds: uint16(p.about.failSafe().Seconds())}, CodeFailSafe)
+}
+
+// disarm makes the device roll back now: over whichever session still works.
+func (p *pairing) disarm(ctx context.Context) {
+	if p.rolled {
+		return
+	}
+	for _, s := range []*exchange.Session{p.oper, p.pase} {
+		if s == nil {
+			continue
+		}
+		err := p.general(ctx, s, datamodel.ArmFailSafeID, &datamodel.ArmFailSafe{}, CodeFailSafe)
+		if p.rolled = err == nil; p.rolled {
+			return
+		}
+		p.Log.Info("disarming the fail-safe failed; it will expire", "err", err)
+	}
+}
+
+// regulatory tells a device with a radio where it is.
+func (p *pairing) regulatory(ctx context.Context) error {
+	if p.about.network&(datamodel.FeatureWiFi|datamodel.FeatureThread) == 0 {
+		return nil
+	}
+	location := datamodel.IndoorOutdoor
+	if p.about.location < datamodel.IndoorOutdoor {
+		location = p.about.location
+	}
+	return p.general(ctx, p.pase, datamodel.SetRegulatoryConfigID, &datamodel.SetRegulatoryConfig{Location: location, Country: "XX"}, CodeRegulatory)
+}
+
+// matterEpoch is the start of Matter's clock, in Unix seconds.
+const matterEpoch = 946684800
+
+// setTime sets the clock of a device that has one. A device may refuse, having
+// a better source.
+func (p *pairing) setTime(ctx context.Context) error {
+	if !p.about.hasClock {
+		return nil
+	}
+	now := uint64(p.Now().UnixMicro() - matterEpoch*1e6)
+	err := p.invoke(ctx, p.pase, datamodel.TimeSynchronization, datamodel.TimeSynchronizationSetUTCTime,
+		&datamodel.SetUTCTime{Time: now, Granularity: datamodel.GranularitySeconds}, nil)
+	if _, refused := interaction.StatusOf(err); err != nil && !refused {
+		return Explain(err, CodeProtocol)
+	}
+	return nil
+}
+
+// readCertificates reads the device's attestation chain.
+func (p *pairing) readCertificates(ctx context.Context) error {
+	read := func(t datamodel.CertificateType) ([]byte, error) {
+		var r datamodel.CertificateChainResponse
+		err := p.invoke(ctx, p.pase, datamodel.OperationalCredentials, datamodel.CertificateChainRequestID, &datamodel.CertificateChainRequest{Type: t}, &r)
+		if err != nil {
+			return nil, Explain(err, CodeProtocol)
+		}
+		return r.Certificate, nil
+	}
+	var err error
+	if p.evidence.PAI, err = read(datamodel.CertificatePAI); err != nil {
+		return err
+	}
+	p.evidence.DAC, err = read(datamodel.CertificateDAC)
+	return err
+}
+
+// attest lets the device prove that it is genuine, and judges the proof.
+func (p *pairing) attest(ctx context.Context) error {
+	var req datamodel.AttestationRequest
+	if _, err := io.ReadFull(p.Random, req.Nonce[:]); err != nil {
+		return err
+	}
+	var r datamodel.AttestationResponse
+	if err := p.invoke(ctx, p.pase, datamodel.OperationalCredentials, datamodel.AttestationRequestID, &req, &r); err != nil {
+		return Explain(err, CodeProtocol)
+	}
+	challenge := p.pase.Challenge()
+	e := &p.evidence
+	e.Elements, e.Signature, e.Challenge, e.Nonce = r.Elements, r.Signature, challenge[:], req.Nonce[:]
+	e.VendorID, e.ProductID = p.about.facts.VendorID, p.about.facts.ProductID
+	state, err := p.Ledger.Current(ctx)
+	if err != nil {
+		return Explain(err, CodeCommit)
+	}
+	p.verdict = attest.Evaluate(*e, p.rules(state))
+	if !p.verdict.OK() {
+		return refusedBy(p.verdict)
+	}
+	return nil
+}
+
+// requestCSR lets the device make its operational key and prove that it has it.
+func (p *pairing) requestCSR(ctx context.Context) error {
+	var req datamodel.CSRRequest
+	if _, err := io.ReadFull(p.Random, req.Nonce[:]); err != nil {
+		return err
+	}
+	var r datamodel.CSRResponse
+	err := p.invoke(ctx, p.pase, datamodel.OperationalCredentials, datamodel.CSRRequestID, &req, &r)
+	if err != nil {
+		return Explain(err, CodeProtocol)
+	}
+	challenge := p.pase.Challenge()
+	if p.key, err = attest.VerifyNOCSR(p.verdict.DAC, r.Elements, r.Signature, challenge[:], req.Nonce[:]); err != nil {
+		return Fail(CodeCSR, err)
+	}
+	return nil
+}
+
+// addRoot gives the device the home's root certificate.
+func (p *pairing) addRoot(ctx context.Context) error {
+	err := p.invoke(ctx, p.pase, datamodel.OperationalCredentials, datamodel.AddTrustedRootID,
+		&datamodel.AddTrustedRoot{Root: p.Ledger.State().Home.Root}, nil)
+	if err != nil {
+		return Explain(err, CodeRoot)
+	}
+	return nil
+}
+
+// addNOC gives the device its certificate, the fabric's IPK, and names the
+// gateways as its administrators. From the sending on, it may have them.
+func (p *pairing) addNOC(ctx context.Context) error {
+	home := &p.Ledger.State().Home
+	epoch, err := p.Authority.IPK()
+	if err != nil {
+		return Fail(CodeIssue, err)
+	}
+	ipk := epoch.Reveal()
+	p.offered = true
+	var r datamodel.NOCResponse
+	err = p.invoke(ctx, p.pase, datamodel.OperationalCredentials, datamodel.AddNOCID, &datamodel.AddNOC{
+		NOC: p.noc, ICAC: p.icac, IPK: ipk[:], AdminSubject: uint64(home.GatewayCAT.Subject()), AdminVendor: home.VendorID}, &r)
+	if err != nil {
+		return Explain(err, CodeNOC)
+	}
+	switch r.Status {
+	case datamodel.NOCOK:
+		return nil
+	case datamodel.NOCTableFull:
+		return Fail(CodeTableFull, fmt.Errorf("%s", r.Text))
+	}
+	return Fail(CodeNOC, fmt.Errorf("%v %s", r.Status, r.Text))
+}
+
+func hash(b []byte) []byte {
+	sum := sha256.Sum256(b)
+	return sum[:]
+}
+
+func deviceCATs(s *fabric.State, d *fabric.Device) []cert.CAT {
+	return policy.DeviceCATs(s.Zones[d.Zone].CAT)
+}

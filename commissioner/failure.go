@@ -1,0 +1,166 @@
+package commissioner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gatehouse/commissioner/matter/exchange"
+	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/commissioner/matter/securechannel"
+	"gatehouse/commissioner/setup"
+	"gatehouse/fabric"
+	"gatehouse/fabric/attest"
+)
+
+// Code is the stable name of a failure.
+type Code string
+
+const (
+	CodeNotFound        Code = "device-not-found"
+	CodePasscode        Code = "passcode-wrong"
+	CodeWindowClosed    Code = "device-not-accepting"
+	CodeBusy            Code = "device-busy"
+	CodeUnreachable     Code = "device-unreachable"
+	CodeMember          Code = "device-already-here"
+	CodeTableFull       Code = "fabric-table-full"
+	CodeFailSafe        Code = "failsafe-refused"
+	CodeRegulatory      Code = "regulatory-refused"
+	CodeNoNetwork       Code = "network-unsupported"
+	CodeAttestation     Code = "attestation-refused"
+	CodeReserve         Code = "reservation-refused"
+	CodeCSR             Code = "csr-invalid"
+	CodeIssue           Code = "certificate-not-issued"
+	CodeRoot            Code = "root-refused"
+	CodeNOC             Code = "certificate-refused"
+	CodeCASE            Code = "operational-session-failed"
+	CodeACL             Code = "access-not-written"
+	CodeComplete        Code = "completion-refused"
+	CodeCommit          Code = "commit-failed"
+	CodeUnknownDevice   Code = "device-unknown"
+	CodeDeviceStatus    Code = "device-status"
+	CodeProtocol        Code = "device-protocol"
+	CodeCancelled       Code = "cancelled"
+	CodeTime            Code = "step-timeout"
+	CodeWindowOpen      Code = "window-already-open"
+	CodeWindowNotOpen   Code = "window-not-open"
+	CodeInternal        Code = "internal"
+	CodeInvalidArgument Code = "argument-invalid"
+)
+
+var explanations = map[Code]struct{ message, remedy string }{
+	CodeNotFound:        {"no device in pairing mode has this code", "check that it has power and is on this network, put it into pairing mode (its leaflet says how) and try again"},
+	CodePasscode:        {"the device has another passcode than the code says", "scan the code of this very device; after a factory reset it may be the printed one again"},
+	CodeWindowClosed:    {"the device does not accept a pairing now", "put it into pairing mode again; after many wrong attempts it may need to be switched off and on"},
+	CodeBusy:            {"the device is busy with another controller", "wait a minute, or stop the other controller, and try again"},
+	CodeUnreachable:     {"the device stopped answering", "bring it nearer, check its power and try again: nothing was left on it that the next attempt would mind"},
+	CodeMember:          {"the device is in this home already", "look for it among the devices, or remove it first"},
+	CodeTableFull:       {"the device is in as many homes as it can be", "remove it from one of its other controllers' apps, or reset it to factory settings"},
+	CodeFailSafe:        {"the device refuses to begin", "wait a minute, or stop the other controller that is pairing it, and try again"},
+	CodeRegulatory:      {"the device refuses the country or place it was told", "set the home's country and try again"},
+	CodeNoNetwork:       {"the device is not on the network yet and needs credentials for one", "pair it over Bluetooth"},
+	CodeAttestation:     {"the device could not prove that it is genuine", "do not use it unless you know why; see the reasons"},
+	CodeReserve:         {"the trust state has no place for the device", "see the reason given"},
+	CodeCSR:             {"the device's new key is not properly proved", "update or reset the device and try again; if it stays so, return it"},
+	CodeIssue:           {"the gateway could not issue the device's certificate", "look at the gateway's log; its keys may be locked"},
+	CodeRoot:            {"the device refuses this home's root certificate", "reset the device to factory settings and try again"},
+	CodeNOC:             {"the device refuses its new certificate", "reset the device to factory settings and try again"},
+	CodeCASE:            {"the device was not met again under its new identity", "check that the network lets multicast and IPv6 through and try again"},
+	CodeACL:             {"the device did not take the home's access rules", "try again; if it stays so, reset the device"},
+	CodeComplete:        {"the device refused the end of its pairing", "try again"},
+	CodeCommit:          {"the gateway could not store the change", "look at the gateway's log and disk; what was in progress is settled by itself"},
+	CodeUnknownDevice:   {"there is no such device", "see `gatehouse devices`"},
+	CodeDeviceStatus:    {"the device answered with an error", "see the status it gave"},
+	CodeProtocol:        {"the device answered in a way that Matter does not allow", "update the device; if it stays so, tell its maker"},
+	CodeCancelled:       {"the request was cancelled", "try again when ready"},
+	CodeTime:            {"the device took too long", "bring it nearer, check its power and try again"},
+	CodeWindowOpen:      {"a window to share the device is open already", "use the code that was given for it, or close it first"},
+	CodeWindowNotOpen:   {"no window to share the device is open", "nothing needs to be done"},
+	CodeInternal:        {"the gateway failed", "look at its log"},
+	CodeInvalidArgument: {"the request is not well formed", "see the reason given"},
+}
+
+// Reason is one of several grounds of a Failure.
+type Reason struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Remedy  string `json:"remedy,omitempty"`
+}
+
+// Failure is what went wrong, for a person.
+type Failure struct {
+	Code    Code     `json:"code"`
+	Step    string   `json:"step,omitempty"`
+	Message string   `json:"message"`
+	Remedy  string   `json:"remedy"`
+	Reasons []Reason `json:"reasons,omitempty"`
+	err     error
+}
+
+func (f *Failure) Error() string {
+	if f.Step != "" {
+		return f.Step + ": " + f.Message
+	}
+	return f.Message
+}
+
+func (f *Failure) Unwrap() error { return f.err }
+
+// Fail is a Failure with the code's explanation and err as its detail.
+func Fail(code Code, err error) *Failure {
+	e := explanations[code]
+	f := &Failure{Code: code, Message: e.message, Remedy: e.remedy, err: err}
+	if err != nil {
+		f.Message = fmt.Sprintf("%s (%v)", e.message, err)
+	}
+	return f
+}
+
+// Explain makes a Failure of any error. otherwise is the code where the error
+// itself says nothing better.
+func Explain(err error, otherwise Code) *Failure {
+	var f *Failure
+	var code *setup.Error
+	var refused *fabric.Refusal
+	var status *interaction.StatusError
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.As(err, &code):
+		return &Failure{Code: Code(code.Code), Message: code.Message, Remedy: code.Remedy, err: err}
+	case errors.As(err, &refused):
+		return &Failure{Code: Code(refused.Code), Message: refused.Reason, Remedy: explanations[CodeReserve].remedy, err: err}
+	case errors.Is(err, context.Canceled):
+		return Fail(CodeCancelled, nil)
+	case errors.Is(err, context.DeadlineExceeded):
+		return Fail(CodeTime, nil)
+	case errors.Is(err, exchange.ErrNoAck), errors.Is(err, exchange.ErrTimeout), errors.Is(err, exchange.ErrClosed):
+		return Fail(CodeUnreachable, err)
+	case errors.Is(err, securechannel.ErrPasscode):
+		return Fail(CodePasscode, nil)
+	case securechannel.IsStatus(err, securechannel.CodeBusy):
+		return Fail(CodeBusy, nil)
+	case errors.As(err, &status) && otherwise == CodeProtocol:
+		return Fail(CodeDeviceStatus, err)
+	}
+	return Fail(otherwise, err)
+}
+
+// refusedBy is the Failure of an attestation verdict.
+func refusedBy(v attest.Verdict) *Failure {
+	f := Fail(CodeAttestation, nil)
+	for _, r := range v.Reasons {
+		if r.Exception == "" {
+			message := r.Message
+			if r.Detail != "" {
+				message += ": " + r.Detail
+			}
+			f.Reasons = append(f.Reasons, Reason{string(r.Code), message, r.Remedy})
+		}
+	}
+	if len(f.Reasons) > 0 { // the first is the nearest to the cause
+		f.Code = Code(f.Reasons[0].Code)
+		f.Message, f.Remedy = f.Message+": "+f.Reasons[0].Message, f.Reasons[0].Remedy
+	}
+	return f
+}

@@ -1,0 +1,101 @@
+package commissioner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gatehouse/commissioner/matter/exchange"
+	"gatehouse/commissioner/matter/securechannel"
+	"gatehouse/radio"
+	"gatehouse/radio/dnssd"
+)
+
+// addressPatience is how long an address may stay silent before the next one
+// of the same device is tried, too short for a sleepy device's last address.
+const addressPatience = 3 * time.Second
+
+// find waits for the device of the code to show itself.
+func (p *pairing) find(ctx context.Context) error {
+	d := p.req.Code.Discriminator
+	query := dnssd.ShortDiscriminator(d.Upper())
+	if full, ok := d.Full(); ok {
+		query = dnssd.LongDiscriminator(full)
+	}
+	for e := range p.Discovery.Browse(ctx, query) {
+		if e.Change != dnssd.Removed && p.fits(&e.Advertisement) {
+			p.found = e.Advertisement
+			return nil
+		}
+	}
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		return context.Cause(ctx)
+	}
+	return Fail(CodeNotFound, nil)
+}
+
+// fits reports whether an advertisement can be the code's device. Vendor and
+// product are optional in both.
+func (p *pairing) fits(ad *radio.Advertisement) bool {
+	code := &p.req.Code
+	return len(ad.Addrs) > 0 && ad.Mode != radio.NotCommissioning &&
+		ad.HasDiscriminator && code.Discriminator.Matches(ad.Discriminator) &&
+		(code.VendorID == 0 || ad.Vendor == 0 || code.VendorID == ad.Vendor) &&
+		(code.ProductID == 0 || ad.Product == 0 || code.ProductID == ad.Product)
+}
+
+func params(s radio.Session) exchange.Params {
+	return exchange.Params{Idle: s.IdleInterval, Active: s.ActiveInterval, Threshold: s.ActiveThreshold}
+}
+
+// establish proves the passcode to the device, at the first of its addresses
+// that answers.
+func (p *pairing) establish(ctx context.Context) (err error) {
+	for i, addr := range p.found.Addrs {
+		p.peer = securechannel.Peer{Link: p.Link, Addr: addr, Params: params(p.found.Session)}
+		attempt, cancel := ctx, context.CancelFunc(func() {})
+		if i < len(p.found.Addrs)-1 {
+			attempt, cancel = context.WithTimeout(ctx, addressPatience)
+		}
+		p.pase, err = securechannel.PASE(attempt, p.Manager, p.peer, p.req.Code.Passcode.Reveal())
+		cancel()
+		if err == nil || ctx.Err() != nil || !silent(err) {
+			break
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case securechannel.IsStatus(err, securechannel.CodeInvalidParameter):
+		return Fail(CodeWindowClosed, err)
+	}
+	return Explain(err, CodeProtocol)
+}
+
+// silent reports whether nobody answered at an address.
+func silent(err error) bool {
+	return errors.Is(err, exchange.ErrNoAck) || errors.Is(err, exchange.ErrTimeout)
+}
+
+func (p *pairing) closePASE(context.Context) {
+	if p.pase != nil {
+		securechannel.Close(p.Manager, p.pase)
+	}
+}
+
+func (p *pairing) closeCASE(context.Context) {
+	if p.oper != nil {
+		securechannel.Close(p.Manager, p.oper)
+	}
+}
+
+// meetAgain opens a session with the device under its new identity: first
+// where it was just now, then where it announces itself.
+func (p *pairing) meetAgain(ctx context.Context) (err error) {
+	p.oper, err = p.dial(ctx, p.node, &p.peer)
+	if err != nil {
+		return Fail(CodeCASE, fmt.Errorf("device %v: %w", p.node, err))
+	}
+	return nil
+}

@@ -1,0 +1,238 @@
+package commissioner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gatehouse/commissioner/matter/exchange"
+	"gatehouse/commissioner/matter/securechannel"
+	"gatehouse/commissioner/setup"
+	"gatehouse/fabric"
+	"gatehouse/fabric/attest"
+	"gatehouse/fabric/cert"
+	"gatehouse/radio"
+)
+
+// PairRequest says what to pair.
+type PairRequest struct {
+	Code setup.Payload
+	Name string // what the home calls the device; empty: its product's name
+	Zone string // empty: the default
+}
+
+// State of a step.
+const (
+	StepStarted = "started"
+	StepDone    = "done"
+	StepFailed  = "failed"
+)
+
+// Progress is told when a step begins and ends.
+type Progress struct {
+	Step  int    `json:"step"` // from 1
+	Of    int    `json:"of"`
+	Name  string `json:"name"`
+	State string `json:"state"`
+	MS    int64  `json:"ms"`
+}
+
+// pairing is one device on its way in.
+type pairing struct {
+	*Commissioner
+	req PairRequest
+
+	found    radio.Advertisement
+	peer     securechannel.Peer
+	pase     *exchange.Session
+	about    about
+	evidence attest.Evidence
+	verdict  attest.Verdict
+	node     cert.NodeID
+	key      cert.PublicKey
+	noc      []byte
+	icac     []byte
+	oper     *exchange.Session
+	offered  bool // AddNOC was sent: the device may have its certificate
+	rolled   bool // the device confirmed that it rolled back
+	issued   bool // the trust state knows the certificate
+	admitted *fabric.Device
+}
+
+// step is one step of a pairing. undo takes back what do did, or began to; it
+// is called in reverse order, with a context of its own, when a later step
+// fails.
+type step struct {
+	name  string
+	limit time.Duration
+	do    func(*pairing, context.Context) error
+	undo  func(*pairing, context.Context)
+}
+
+// steps is the path of a pairing.
+var steps = []step{
+	{"find", 60 * time.Second, (*pairing).find, nil},
+	{"pase", 60 * time.Second, (*pairing).establish, (*pairing).closePASE},
+	{"read-information", 30 * time.Second, (*pairing).readAbout, nil},
+	{"arm-failsafe", 30 * time.Second, (*pairing).armFailSafe, (*pairing).disarm},
+	{"regulatory", 30 * time.Second, (*pairing).regulatory, nil},
+	{"time", 30 * time.Second, (*pairing).setTime, nil},
+	{"certificates", 30 * time.Second, (*pairing).readCertificates, nil},
+	{"attestation", 30 * time.Second, (*pairing).attest, nil},
+	{"reserve", 30 * time.Second, (*pairing).reserve, (*pairing).abandon},
+	{"csr", 30 * time.Second, (*pairing).requestCSR, nil},
+	{"issue", 30 * time.Second, (*pairing).issue, nil},
+	{"add-root", 30 * time.Second, (*pairing).addRoot, nil},
+	{"add-noc", 30 * time.Second, (*pairing).addNOC, (*pairing).disarm},
+	{"case", 60 * time.Second, (*pairing).meetAgain, (*pairing).closeCASE},
+	{"write-access", 30 * time.Second, (*pairing).writeAccess, nil},
+	{"verify-access", 30 * time.Second, (*pairing).verifyAccess, nil},
+	{"complete", 30 * time.Second, (*pairing).complete, nil},
+	{"commit", 30 * time.Second, (*pairing).commit, nil},
+}
+
+// undoLimit bounds the taking back of all steps together.
+const undoLimit = 30 * time.Second
+
+// Steps are the names of the steps of a pairing, in order.
+func Steps() []string {
+	names := make([]string, len(steps))
+	for i, s := range steps {
+		names[i] = s.name
+	}
+	return names
+}
+
+// Pair takes a device from its code to admitted. progress is called from this
+// goroutine. The error is a *Failure.
+func (c *Commissioner) Pair(ctx context.Context, req PairRequest, progress func(Progress)) (*fabric.Device, *exchange.Session, error) {
+	if len(req.Name) > fabric.MaxText {
+		return nil, nil, Fail(CodeInvalidArgument, errors.New("the name is too long"))
+	}
+	p := &pairing{Commissioner: c, req: req}
+	defer p.forget()
+	for i := range steps {
+		if err := p.run(ctx, i, progress); err != nil {
+			p.undo(ctx, i)
+			return nil, nil, err
+		}
+	}
+	p.closePASE(ctx)
+	return p.admitted, p.oper, nil
+}
+
+func (p *pairing) run(ctx context.Context, i int, progress func(Progress)) error {
+	s, began := &steps[i], p.Now()
+	tell := func(state string) {
+		progress(Progress{i + 1, len(steps), s.name, state, p.Now().Sub(began).Milliseconds()})
+	}
+	tell(StepStarted)
+	stepCtx, cancel := context.WithTimeout(ctx, s.limit)
+	defer cancel()
+	err := s.do(p, stepCtx)
+	if err == nil {
+		tell(StepDone)
+		return nil
+	}
+	tell(StepFailed)
+	f := *Explain(err, CodeInternal)
+	f.Step = s.name
+	p.Log.Info("pairing failed", "step", s.name, "code", f.Code, "err", err)
+	return &f
+}
+
+// undo takes back the steps up to the one that failed. It goes on when the
+// caller has gone away.
+func (p *pairing) undo(ctx context.Context, failed int) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+	defer cancel()
+	for i := failed; i >= 0; i-- {
+		if steps[i].undo != nil {
+			steps[i].undo(p, ctx)
+		}
+	}
+}
+
+// claim keeps Settle away from a node id that is being paired here.
+func (p *pairing) claim(n cert.NodeID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.node = n
+	p.Commissioner.pairing[n] = true
+}
+
+func (p *pairing) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.Commissioner.pairing, p.node)
+}
+
+// reserve commits a node id and a serial number to this device.
+func (p *pairing) reserve(ctx context.Context) error {
+	state, err := p.Ledger.Current(ctx)
+	if err != nil {
+		return Explain(err, CodeCommit)
+	}
+	n, err := p.randomNode(state)
+	if err != nil {
+		return err
+	}
+	p.claim(n)
+	name := p.req.Name
+	if name == "" {
+		name = p.about.facts.ProductName
+	}
+	_, err = p.propose(ctx, fabric.Command{Reserve: &fabric.Reserve{
+		Node: n, Gateway: p.Identity.Node, Zone: p.req.Zone, Name: name, Facts: p.about.facts,
+		Deadline: p.Now().Add(p.about.failSafe()).UnixMilli(),
+		Attested: fabric.Attested{PAA: p.verdict.PAA.SubjectKeyID.String(), Exception: p.verdict.Exception()},
+	}})
+	if err != nil {
+		return Explain(err, CodeCommit)
+	}
+	return nil
+}
+
+// abandon gives the reservation up, unless the device may have its certificate
+// and did not confirm that it rolled back: then Settle finds out.
+func (p *pairing) abandon(ctx context.Context) {
+	if p.node == 0 || p.offered && !p.rolled {
+		return
+	}
+	if _, err := p.propose(ctx, fabric.Command{Abandon: &fabric.Abandon{Node: p.node, Reason: "the pairing failed"}}); err != nil {
+		p.Log.Warn("abandoning failed; it will be settled", "device", p.node, "err", err)
+	}
+}
+
+// issue signs the device's certificate and commits its hash, before the device
+// can have it.
+func (p *pairing) issue(ctx context.Context) error {
+	state := p.Ledger.State()
+	d := state.Devices[p.node]
+	if d == nil {
+		return Fail(CodeCommit, fmt.Errorf("the reservation of %v is gone", p.node))
+	}
+	var err error
+	if p.noc, p.icac, err = p.Authority.Issue(d, p.key, deviceCATs(state, d)); err != nil {
+		return Explain(err, CodeIssue)
+	}
+	_, err = p.propose(ctx, fabric.Command{Issue: &fabric.Issue{Node: p.node, NOCHash: hash(p.noc), PublicKey: p.key[:]}})
+	if err != nil {
+		return Explain(err, CodeCommit)
+	}
+	p.issued = true
+	return nil
+}
+
+// commit admits the device. Until a quorum has this, nobody is told.
+func (p *pairing) commit(ctx context.Context) error {
+	state, err := p.propose(ctx, fabric.Command{Admit: &fabric.Admit{Node: p.node}})
+	if err != nil {
+		return Explain(err, CodeCommit)
+	}
+	p.admitted = state.Devices[p.node]
+	p.Addresses.Set(p.node, p.oper.Addr())
+	p.Log.Info("admitted", "device", p.node, "name", p.admitted.Name, "at", p.oper.Addr())
+	return nil
+}
