@@ -1,0 +1,213 @@
+// Package keeper looks after devices that belong: it keeps their sessions,
+// reads, writes, invokes and subscribes for people and programs, opens and
+// closes their commissioning windows and sends them away.
+//
+// It promises that a session lost is opened anew without anybody noticing,
+// and that a command is not repeated once the device may have got it. It
+// admits nobody.
+package keeper
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"gatehouse/commissioner"
+	"gatehouse/commissioner/matter/exchange"
+	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/commissioner/matter/securechannel"
+	"gatehouse/fabric"
+	"gatehouse/fabric/cert"
+)
+
+// connectLimit is how long a device is searched for.
+const connectLimit = 30 * time.Second
+
+// Keeper holds one session to each device in use.
+type Keeper struct {
+	c *commissioner.Commissioner
+
+	mu    sync.Mutex
+	slots map[cert.NodeID]*slot
+}
+
+// slot is one device's session; its lock makes callers share one handshake.
+type slot struct {
+	mu      sync.Mutex
+	session *exchange.Session
+}
+
+// New is a Keeper of the devices that c admits.
+func New(c *commissioner.Commissioner) *Keeper {
+	return &Keeper{c: c, slots: make(map[cert.NodeID]*slot)}
+}
+
+// Adopt keeps the session with which a device was admitted.
+func (k *Keeper) Adopt(s *exchange.Session) {
+	sl := k.slot(cert.NodeID(s.PeerNode()))
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	sl.session = s
+}
+
+func (k *Keeper) slot(n cert.NodeID) *slot {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.slots[n]
+	if s == nil {
+		s = new(slot)
+		k.slots[n] = s
+	}
+	return s
+}
+
+// device is an admitted device, or a Failure.
+func (k *Keeper) device(n cert.NodeID) (*fabric.Device, error) {
+	d := k.c.Ledger.State().Devices[n]
+	if d == nil || d.Phase != fabric.Admitted {
+		return nil, commissioner.Fail(commissioner.CodeUnknownDevice, nil)
+	}
+	return d, nil
+}
+
+// session is an open session with a device, a new one if need be.
+func (k *Keeper) session(ctx context.Context, n cert.NodeID) (*exchange.Session, error) {
+	sl := k.slot(n)
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if s := sl.session; s != nil {
+		select {
+		case <-s.Done():
+		default:
+			return s, nil
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
+	s, err := k.c.Connect(ctx, n)
+	if err != nil {
+		return nil, commissioner.Explain(err, commissioner.CodeUnreachable)
+	}
+	sl.session = s
+	return s, nil
+}
+
+// drop forgets a session over which nothing came back.
+func (k *Keeper) drop(n cert.NodeID, s *exchange.Session) {
+	s.Close()
+	sl := k.slot(n)
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if sl.session == s {
+		sl.session = nil
+	}
+}
+
+// do runs one interaction with a device and, where the session turns out to be
+// dead, once more on a new one. An interaction with effects is repeated only
+// if the device acknowledged nothing of it.
+func (k *Keeper) do(ctx context.Context, n cert.NodeID, effects bool, f func(*exchange.Session) error) error {
+	if _, err := k.device(n); err != nil {
+		return err
+	}
+	for try := 0; ; try++ {
+		s, err := k.session(ctx, n)
+		if err != nil {
+			return err
+		}
+		err = f(s)
+		if err == nil {
+			return nil
+		}
+		unheard := errors.Is(err, exchange.ErrNoAck) || errors.Is(err, exchange.ErrClosed)
+		unanswered := errors.Is(err, exchange.ErrTimeout)
+		if unheard || unanswered {
+			k.drop(n, s)
+		}
+		if try > 0 || ctx.Err() != nil || !unheard && (effects || !unanswered) {
+			return commissioner.Explain(err, commissioner.CodeProtocol)
+		}
+	}
+}
+
+// Read reads attributes and events.
+func (k *Keeper) Read(ctx context.Context, n cert.NodeID, req interaction.ReadRequest) (r *interaction.Report, err error) {
+	err = k.do(ctx, n, false, func(s *exchange.Session) error {
+		r, err = k.c.Engine.Read(ctx, s, req)
+		return err
+	})
+	return r, err
+}
+
+// Write writes attributes and gives each one's error, in order.
+func (k *Keeper) Write(ctx context.Context, n cert.NodeID, timed time.Duration, writes ...interaction.Write) (errs []error, err error) {
+	err = k.do(ctx, n, true, func(s *exchange.Session) error {
+		errs, err = k.c.Engine.Write(ctx, s, timed, writes...)
+		return err
+	})
+	return errs, err
+}
+
+// Invoke invokes one command. A device that wants the interaction to be timed
+// says so; then it is.
+func (k *Keeper) Invoke(ctx context.Context, n cert.NodeID, timed time.Duration, c interaction.Invocation) (r interaction.CommandResult, err error) {
+	invoke := func() error {
+		return k.do(ctx, n, true, func(s *exchange.Session) error {
+			results, err := k.c.Engine.Invoke(ctx, s, timed, c)
+			if err == nil {
+				r = results[0]
+			}
+			return err
+		})
+	}
+	err = invoke()
+	if needsTimed(err) || needsTimed(r.Err) {
+		timed = timedDefault
+		err = invoke()
+	}
+	return r, err
+}
+
+// timedDefault is the timeout of an interaction that was not asked to be timed.
+const timedDefault = 10 * time.Second
+
+func needsTimed(err error) bool {
+	status, ok := interaction.StatusOf(err)
+	return ok && status == interaction.NeedsTimedInteraction
+}
+
+// Subscribe subscribes and waits until the subscription or ctx ends.
+func (k *Keeper) Subscribe(ctx context.Context, n cert.NodeID, req interaction.SubscribeRequest, deliver func(*interaction.Report)) error {
+	var sub *interaction.Subscription
+	err := k.do(ctx, n, false, func(s *exchange.Session) (err error) {
+		sub, err = k.c.Engine.Subscribe(ctx, s, req, deliver)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	select {
+	case <-sub.Done():
+		return commissioner.Fail(commissioner.CodeUnreachable, sub.Err())
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// forget drops all that is kept of a device.
+func (k *Keeper) forget(n cert.NodeID) {
+	sl := k.slot(n)
+	sl.mu.Lock()
+	if sl.session != nil {
+		securechannel.Close(k.c.Manager, sl.session)
+		sl.session = nil
+	}
+	sl.mu.Unlock()
+	k.mu.Lock()
+	delete(k.slots, n)
+	k.mu.Unlock()
+	k.c.Resumptions().Forget(k.c.Identity.Index, n)
+	k.c.Addresses.Forget(n)
+}
