@@ -1,0 +1,218 @@
+package portal
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatehouse/commissioner"
+	"gatehouse/commissioner/setup"
+	"gatehouse/fabric"
+	"gatehouse/fabric/cert"
+)
+
+// Device is a device as the API shows it.
+type Device struct {
+	Node       string          `json:"node_id"` // 16 hex digits
+	Name       string          `json:"name"`
+	Zone       string          `json:"zone"`
+	Phase      string          `json:"phase"`
+	AdmittedAt *time.Time      `json:"admitted_at,omitempty"`
+	Address    string          `json:"address,omitempty"` // last good
+	Facts      fabric.Facts    `json:"facts"`
+	Attested   fabric.Attested `json:"attested"`
+}
+
+func (p *Portal) view(d *fabric.Device) Device {
+	v := Device{Node: d.Node.String(), Name: d.Name, Zone: d.Zone, Phase: d.Phase.String(), Facts: d.Facts, Attested: d.Attested}
+	if d.Phase == fabric.Admitted {
+		at := time.UnixMilli(d.AdmittedAt).UTC()
+		v.AdmittedAt = &at
+	}
+	if addr, ok := p.C.Addresses.Get(d.Node); ok {
+		v.Address = addr.IP.String()
+	}
+	return v
+}
+
+// PairRequest asks for a pairing. Code is a QR code's text or the digits of a
+// manual code; a QR code of several devices pairs one after the other.
+type PairRequest struct {
+	Code string `json:"code"`
+	Name string `json:"name,omitempty"`
+	Zone string `json:"zone,omitempty"`
+}
+
+// Admitted is the last line of a pairing that succeeded.
+type Admitted struct {
+	Admitted Device `json:"admitted"`
+}
+
+func (p *Portal) pair(w http.ResponseWriter, r *http.Request) error {
+	var req PairRequest
+	if err := decode(r, &req); err != nil {
+		return err
+	}
+	payloads, err := setup.Parse(req.Code)
+	if err != nil {
+		return err
+	}
+	s := newStream(w)
+	for i, code := range payloads {
+		name := req.Name
+		if name != "" && i > 0 {
+			name = fmt.Sprintf("%s %d", req.Name, i+1)
+		}
+		device, session, err := p.C.Pair(r.Context(), commissioner.PairRequest{Code: code, Name: name, Zone: req.Zone},
+			func(step commissioner.Progress) { s.line(step) })
+		if err != nil {
+			s.end(err)
+			return nil
+		}
+		p.K.Adopt(session)
+		s.line(Admitted{p.view(device)})
+	}
+	return nil
+}
+
+// Devices is the answer to GET devices.
+type Devices struct {
+	Devices []Device `json:"devices"`
+}
+
+func (p *Portal) devices(w http.ResponseWriter, r *http.Request) error {
+	list := Devices{[]Device{}}
+	for _, d := range p.C.Ledger.State().Devices {
+		list.Devices = append(list.Devices, p.view(d))
+	}
+	slices.SortFunc(list.Devices, func(a, b Device) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Node, b.Node))
+	})
+	return reply(w, list)
+}
+
+// find is the device a request names: by node id, or by a name only one has.
+func (p *Portal) find(r *http.Request) (*fabric.Device, error) {
+	name := r.PathValue("node")
+	devices := p.C.Ledger.State().Devices
+	if len(name) == 16 {
+		if n, err := strconv.ParseUint(name, 16, 64); err == nil && devices[cert.NodeID(n)] != nil {
+			return devices[cert.NodeID(n)], nil
+		}
+	}
+	var found *fabric.Device
+	for _, d := range devices {
+		if d.Name != name {
+			continue
+		}
+		if found != nil {
+			return nil, invalid(fmt.Errorf("several devices are called %q: give the node id", name))
+		}
+		found = d
+	}
+	if found == nil {
+		return nil, commissioner.Fail(commissioner.CodeUnknownDevice, fmt.Errorf("%q", name))
+	}
+	return found, nil
+}
+
+func (p *Portal) device(w http.ResponseWriter, r *http.Request) error {
+	d, err := p.find(r)
+	if err != nil {
+		return err
+	}
+	return reply(w, p.view(d))
+}
+
+// Rename gives a device another name.
+type Rename struct {
+	Name string `json:"name"`
+}
+
+func (p *Portal) rename(w http.ResponseWriter, r *http.Request) error {
+	var req Rename
+	d, err := p.find(r)
+	if err == nil {
+		err = decode(r, &req)
+	}
+	if err != nil {
+		return err
+	}
+	state, err := p.propose(r, fabric.Command{Rename: &fabric.Rename{Node: d.Node, Name: req.Name}})
+	if err != nil {
+		return err
+	}
+	return reply(w, p.view(state.Devices[d.Node]))
+}
+
+func (p *Portal) propose(r *http.Request, c fabric.Command) (*fabric.State, error) {
+	c.Version, c.Time = fabric.Version, p.now().UnixMilli()
+	s, err := p.C.Ledger.Propose(r.Context(), c)
+	if err != nil {
+		return nil, commissioner.Explain(err, commissioner.CodeCommit)
+	}
+	return s, nil
+}
+
+// Removed is the answer to DELETE of a device.
+type Removed struct {
+	Removed string `json:"removed"` // node id
+}
+
+func (p *Portal) remove(w http.ResponseWriter, r *http.Request) error {
+	d, err := p.find(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := limited(r)
+	defer cancel()
+	if err := p.K.Remove(ctx, d.Node, r.URL.Query().Get("force") == "true"); err != nil {
+		return err
+	}
+	return reply(w, Removed{d.Node.String()})
+}
+
+// WindowRequest asks for a commissioning window.
+type WindowRequest struct {
+	Seconds int `json:"seconds"`
+}
+
+func (p *Portal) openWindow(w http.ResponseWriter, r *http.Request) error {
+	var req WindowRequest
+	d, err := p.find(r)
+	if err == nil {
+		err = decode(r, &req)
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := limited(r)
+	defer cancel()
+	share, err := p.K.OpenWindow(ctx, d.Node, time.Duration(req.Seconds)*time.Second)
+	if err != nil {
+		return err
+	}
+	return reply(w, share)
+}
+
+// Closed is the answer to DELETE of a window.
+type Closed struct {
+	Closed bool `json:"closed"`
+}
+
+func (p *Portal) closeWindow(w http.ResponseWriter, r *http.Request) error {
+	d, err := p.find(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := limited(r)
+	defer cancel()
+	if err := p.K.CloseWindow(ctx, d.Node); err != nil {
+		return err
+	}
+	return reply(w, Closed{true})
+}

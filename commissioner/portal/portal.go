@@ -1,0 +1,161 @@
+// Package portal is how people and programs reach a gateway: for now the API
+// under /api/v1 over the gateway's unix socket, as JSON, with streams of one
+// object a line.
+//
+// It promises that every failure is a commissioner.Failure with a stable
+// code, and that a stream's last line says how it ended. It listens nowhere
+// but where it is told; the unix socket's file mode is its authentication.
+package portal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"gatehouse/commissioner"
+	"gatehouse/commissioner/keeper"
+)
+
+// maxBody bounds a request. The largest is the import of a trust store.
+const maxBody = 4 << 20
+
+// Portal serves one gateway's API.
+type Portal struct {
+	C   *commissioner.Commissioner
+	K   *keeper.Keeper
+	Log *slog.Logger
+}
+
+// Handler is the API.
+func (p *Portal) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /api/v1/status":                     p.status,
+		"POST /api/v1/pair":                      p.pair,
+		"GET /api/v1/devices":                    p.devices,
+		"GET /api/v1/devices/{node}":             p.device,
+		"PATCH /api/v1/devices/{node}":           p.rename,
+		"DELETE /api/v1/devices/{node}":          p.remove,
+		"POST /api/v1/devices/{node}/read":       p.read,
+		"POST /api/v1/devices/{node}/write":      p.write,
+		"POST /api/v1/devices/{node}/invoke":     p.invoke,
+		"POST /api/v1/devices/{node}/subscribe":  p.subscribe,
+		"POST /api/v1/devices/{node}/window":     p.openWindow,
+		"DELETE /api/v1/devices/{node}/window":   p.closeWindow,
+		"GET /api/v1/trust":                      p.trust,
+		"POST /api/v1/trust/anchors":             p.addAnchors,
+		"DELETE /api/v1/trust/anchors/{id}":      p.removeAnchor,
+		"PUT /api/v1/trust/revocations":          p.setRevocations,
+		"POST /api/v1/trust/exceptions":          p.addException,
+		"DELETE /api/v1/trust/exceptions/{name}": p.removeException,
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			if err := h(w, r); err != nil {
+				p.fail(w, err)
+			}
+		})
+	}
+	return mux
+}
+
+// errorBody is how a failure is told, also as the last line of a stream.
+type errorBody struct {
+	Error *commissioner.Failure `json:"error"`
+}
+
+var statusOf = map[commissioner.Code]int{
+	commissioner.CodeUnknownDevice:   http.StatusNotFound,
+	commissioner.CodeNotFound:        http.StatusNotFound,
+	commissioner.CodeInvalidArgument: http.StatusBadRequest,
+	commissioner.CodeUnreachable:     http.StatusGatewayTimeout,
+	commissioner.CodeTime:            http.StatusGatewayTimeout,
+	commissioner.CodeInternal:        http.StatusInternalServerError,
+	commissioner.CodeCommit:          http.StatusServiceUnavailable,
+}
+
+func (p *Portal) fail(w http.ResponseWriter, err error) {
+	f := commissioner.Explain(err, commissioner.CodeInternal)
+	status := statusOf[f.Code]
+	if status == 0 {
+		status = http.StatusConflict
+	}
+	if f.Code == commissioner.CodeInternal {
+		p.Log.Error("request failed", "err", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(errorBody{f})
+}
+
+// invalid is the failure of a request that is not well formed.
+func invalid(err error) error { return commissioner.Fail(commissioner.CodeInvalidArgument, err) }
+
+// decode reads a request's body, strictly.
+func decode(r *http.Request, v any) error {
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return invalid(err)
+	}
+	if d.More() {
+		return invalid(errors.New("more than one JSON value"))
+	}
+	return nil
+}
+
+func reply(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(v)
+}
+
+// stream writes one JSON object a line, each at once.
+type stream struct {
+	w   http.ResponseWriter
+	enc *json.Encoder
+}
+
+func newStream(w http.ResponseWriter) *stream {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	return &stream{w, json.NewEncoder(w)}
+}
+
+func (s *stream) line(v any) {
+	if s.enc.Encode(v) == nil {
+		http.NewResponseController(s.w).Flush()
+	}
+}
+
+// end says how the stream ended.
+func (s *stream) end(err error) {
+	if err != nil {
+		s.line(errorBody{commissioner.Explain(err, commissioner.CodeInternal)})
+	}
+}
+
+// Status is what the gateway says of itself.
+type Status struct {
+	Home    string `json:"home"`
+	Fabric  string `json:"fabric_id"`
+	Gateway string `json:"gateway"`
+	Devices int    `json:"devices"`
+	Index   uint64 `json:"index"`
+}
+
+func (p *Portal) status(w http.ResponseWriter, r *http.Request) error {
+	s := p.C.Ledger.State()
+	return reply(w, Status{s.Home.Name, s.Home.FabricID.String(), p.C.Identity.Node.String(), len(s.Devices), s.Index})
+}
+
+// now is the gateway's clock.
+func (p *Portal) now() time.Time { return p.C.Now() }
+
+// requestLimit bounds one interaction with a device.
+const requestLimit = 2 * time.Minute
+
+func limited(r *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(r.Context(), requestLimit)
+}
