@@ -6,21 +6,21 @@ import "fmt"
 type Code string
 
 const (
-	CodeEmpty        Code = "code-empty"
-	CodeUnknown      Code = "code-unknown"
-	CodeTooLong      Code = "code-too-long"
-	CodeCharacter    Code = "code-character"
-	CodeLength       Code = "code-length"
-	CodeChecksum     Code = "code-checksum"
-	CodePadding      Code = "code-padding"
-	CodeVersion      Code = "code-version"
-	CodeFlow         Code = "code-flow"
-	CodeVendor       Code = "code-vendor"
-	CodeProduct      Code = "code-product"
-	CodePasscode     Code = "code-passcode"
-	CodeDiscriminate Code = "code-discriminator"
-	CodeExtension    Code = "code-extension"
-	CodeNFC          Code = "code-nfc"
+	CodeEmpty         Code = "code-empty"
+	CodeUnknown       Code = "code-unknown"
+	CodeTooLong       Code = "code-too-long"
+	CodeCharacter     Code = "code-character"
+	CodeLength        Code = "code-length"
+	CodeChecksum      Code = "code-checksum"
+	CodePadding       Code = "code-padding"
+	CodeVersion       Code = "code-version"
+	CodeFlow          Code = "code-flow"
+	CodeVendor        Code = "code-vendor"
+	CodeProduct       Code = "code-product"
+	CodePasscode      Code = "code-passcode"
+	CodeDiscriminator Code = "code-discriminator"
+	CodeExtension     Code = "code-extension"
+	CodeNFC           Code = "code-nfc"
 )
 
 const (
@@ -31,21 +31,21 @@ const (
 )
 
 var explanations = map[Code]struct{ message, remedy string }{
-	CodeEmpty:        {"there is no setup code", "scan the QR code or type the digits printed beside it"},
-	CodeUnknown:      {"this is not a Matter setup code", "look for a QR code whose text begins with MT:, or for a number of 11 or 21 digits"},
-	CodeTooLong:      {"the setup code is longer than any can be", scanAgain},
-	CodeCharacter:    {"a character cannot be part of a setup code", scanAgain},
-	CodeLength:       {"characters are missing from the setup code, or there are too many", scanAgain},
-	CodeChecksum:     {"the check digit does not fit: a digit is wrong or two are swapped", typeAgain},
-	CodePadding:      {"bits that must be empty are set", scanAgain},
-	CodeVersion:      {"the setup code is of a newer kind", updateFirst},
-	CodeFlow:         {"the setup code asks for a pairing flow that does not exist yet", updateFirst},
-	CodeVendor:       {"the vendor number in the setup code cannot be one", askVendor},
-	CodeProduct:      {"the setup code names a vendor but no product", askVendor},
-	CodePasscode:     {"the passcode in the setup code is one that no device may have", askVendor},
-	CodeDiscriminate: {"a QR code needs the full discriminator, and only its first four bits are known", "make a manual code instead"},
-	CodeExtension:    {"the additional data in the setup code is malformed", scanAgain},
-	CodeNFC:          {"the NFC tag does not hold a Matter setup code", "scan the QR code instead"},
+	CodeEmpty:         {"there is no setup code", "scan the QR code or type the digits printed beside it"},
+	CodeUnknown:       {"this is not a Matter setup code", "look for a QR code whose text begins with MT:, or for a number of 11 or 21 digits"},
+	CodeTooLong:       {"the setup code is longer than any can be", scanAgain},
+	CodeCharacter:     {"a character cannot be part of a setup code", scanAgain},
+	CodeLength:        {"characters are missing from the setup code, or there are too many", scanAgain},
+	CodeChecksum:      {"the check digit does not fit: a digit is wrong or two are swapped", typeAgain},
+	CodePadding:       {"bits that must be empty are set", scanAgain},
+	CodeVersion:       {"the setup code is of a newer kind", updateFirst},
+	CodeFlow:          {"the setup code asks for a pairing flow that does not exist yet", updateFirst},
+	CodeVendor:        {"the vendor number in the setup code cannot be one", askVendor},
+	CodeProduct:       {"the setup code names a vendor but no product", askVendor},
+	CodePasscode:      {"the passcode in the setup code is one that no device may have", askVendor},
+	CodeDiscriminator: {"a QR code needs the full discriminator, and only its first four bits are known", "make a manual code instead"},
+	CodeExtension:     {"the additional data in the setup code is malformed", scanAgain},
+	CodeNFC:           {"the NFC tag does not hold a Matter setup code", "scan the QR code instead"},
 }
 
 // Error says what is wrong with a setup code. It never holds the code itself.

@@ -118,7 +118,7 @@ func (p Payload) pack() ([]byte, error) {
 	}
 	discriminator, ok := p.Discriminator.Full()
 	if !ok {
-		return nil, fail(CodeDiscriminate)
+		return nil, fail(CodeDiscriminator)
 	}
 	passcode := p.Passcode.Reveal()
 	low := uint64(p.Version) | uint64(p.VendorID)<<3 | uint64(p.ProductID)<<19 | uint64(p.Flow)<<35 |

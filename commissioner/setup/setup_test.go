@@ -203,7 +203,7 @@ func TestEncodeRefuses(t *testing.T) {
 		{"vendor", func(p *Payload) { p.VendorID = 0xFFF5 }, CodeVendor},
 		{"product", func(p *Payload) { p.ProductID = 0 }, CodeProduct},
 		{"no passcode", func(p *Payload) { p.Passcode = Passcode{} }, CodePasscode},
-		{"short discriminator", func(p *Payload) { p.Discriminator = Short(1) }, CodeDiscriminate},
+		{"short discriminator", func(p *Payload) { p.Discriminator = Short(1) }, CodeDiscriminator},
 		{"salt", func(p *Payload) { p.Extension.Salt = []byte{1} }, CodeExtension},
 		{"too long", func(p *Payload) { p.Extension.SerialNumber = strings.Repeat("x", 200) }, CodeTooLong},
 	} {

@@ -14,18 +14,18 @@ const vectorFile = "../../../shared/vectors/matter-sdk/derived/onboarding_payloa
 
 // vector is one line of the file; what it does not say is nil.
 type vector struct {
-	Text, Note        string
-	Digits            string
-	Valid             *bool
-	Payloads          int
-	VendorID          *uint16 `json:"vendor_id"`
-	ProductID         *uint16 `json:"product_id"`
-	Flow              *uint8
-	Rendezvous        *uint8
-	Discriminator     *uint16
-	ShortDiscriminate *uint8 `json:"short_discriminator"`
-	Passcode          *uint32
-	BytesHex          string `json:"bytes_hex"`
+	Text, Note         string
+	Digits             string
+	Valid              *bool
+	Payloads           int
+	VendorID           *uint16 `json:"vendor_id"`
+	ProductID          *uint16 `json:"product_id"`
+	Flow               *uint8
+	Rendezvous         *uint8
+	Discriminator      *uint16
+	ShortDiscriminator *uint8 `json:"short_discriminator"`
+	Passcode           *uint32
+	BytesHex           string `json:"bytes_hex"`
 }
 
 func (v vector) check(t *testing.T, name string, p Payload) {
@@ -40,7 +40,7 @@ func (v vector) check(t *testing.T, name string, p Payload) {
 		{"flow", v.Flow == nil || Flow(*v.Flow) == p.Flow},
 		{"discovery", v.Rendezvous == nil || Discovery(*v.Rendezvous) == p.Discovery},
 		{"discriminator", v.Discriminator == nil || *v.Discriminator == full},
-		{"short discriminator", v.ShortDiscriminate == nil || *v.ShortDiscriminate == p.Discriminator.Upper() && p.Discriminator.IsShort()},
+		{"short discriminator", v.ShortDiscriminator == nil || *v.ShortDiscriminator == p.Discriminator.Upper() && p.Discriminator.IsShort()},
 		{"passcode", v.Passcode == nil || *v.Passcode == p.Passcode.Reveal()},
 	} {
 		if !c.ok {
