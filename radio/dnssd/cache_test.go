@@ -176,6 +176,17 @@ func (c *cache) checkBooks(t testing.TB) {
 	}
 }
 
+func TestNobodyOwnsAPTRSetAlone(t *testing.T) {
+	c := newTestCache()
+	for i := range 3 {
+		c.say(1, answer{data: data{question: question{"_matterc._udp.local.", dns.TypePTR}, target: fmt.Sprint(i)}, ttl: 120, flush: true})
+		c.advance(5 * time.Second)
+	}
+	if n := len(c.get("_matterc._udp.local.", dns.TypePTR)); n != 3 {
+		t.Errorf("%d of three instances are left after flush bits on PTR records", n)
+	}
+}
+
 func TestRefreshTimes(t *testing.T) {
 	c := newTestCache()
 	c.say(1, aaaa("fd00::1", 4500, false))

@@ -138,6 +138,13 @@ func (h *home) node(c *dnssd.Conn, id uint64) *dnssd.Registration {
 		Session: radio.Session{IdleInterval: 500 * time.Millisecond}}, 5541))
 }
 
+// soon is a context for what must not take for ever.
+func (h *home) soon() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	h.t.Cleanup(cancel)
+	return ctx
+}
+
 func name(id uint64) string { return radio.OperationalInstance(0xf, id) }
 
 // browser collects the events of a Browse.
@@ -226,7 +233,7 @@ func TestBrowseEndsWithItsContextOrConn(t *testing.T) {
 		for range gate.Browse(context.Background(), dnssd.Operationals()) {
 			t.Error("a closed Conn yields something")
 		}
-		if _, err := gate.Resolve(context.Background(), name(1)); !errors.Is(err, net.ErrClosed) {
+		if _, err := gate.Resolve(h.soon(), name(1)); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("resolve on a closed Conn: %v", err)
 		}
 		if _, err := gate.Advertise(context.Background(), dnssd.Service{Instance: "x", Type: "_x._udp"}); !errors.Is(err, net.ErrClosed) {
@@ -259,7 +266,7 @@ func TestResolveAsksAtOnceAndRemembers(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		gate, _ := h.open(1)
 		h.heard("")
-		ad, err := gate.Resolve(context.Background(), name(7))
+		ad, err := gate.Resolve(h.soon(), name(7))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -305,7 +312,7 @@ func TestResolveAsksForAddressesThatWereNotTold(t *testing.T) {
 		gate, _ := h.open(1)
 		done := make(chan error)
 		go func() {
-			ad, err := gate.Resolve(context.Background(), name(7))
+			ad, err := gate.Resolve(h.soon(), name(7))
 			if err == nil && (len(ad.Addrs) != 1 || ad.Addrs[0].IP.String() != "[fd00::9]:5541") {
 				err = fmt.Errorf("addresses %v", ad.Addrs)
 			}
@@ -364,7 +371,7 @@ func TestManyResolvesShareOneQuestion(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 200 {
 			wg.Go(func() {
-				if _, err := gate.Resolve(context.Background(), name(uint64(i%10))); err != nil {
+				if _, err := gate.Resolve(h.soon(), name(uint64(i%10))); err != nil {
 					t.Error(err)
 				}
 			})
@@ -393,6 +400,67 @@ func TestASecondResolveDoesNotWaitForTheFirst(t *testing.T) {
 	})
 }
 
+func TestDoubtConfirmed(t *testing.T) {
+	inHome(t, func(h *home) {
+		device, _ := h.open(2)
+		h.node(device, 7)
+		gate, _ := h.open(1)
+		time.Sleep(10 * time.Second)
+		for range 2 {
+			asked := time.Now()
+			if _, err := gate.Resolve(h.soon(), name(7)); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(asked); d > 2*time.Millisecond {
+				t.Errorf("it took %v", d)
+			}
+			gate.Doubt(name(7))
+		}
+	})
+}
+
+func TestWhatIsYielded(t *testing.T) {
+	ptr := "_matterc._udp.local. 120 IN PTR x._matterc._udp.local."
+	srv := "x._matterc._udp.local. 120 IN SRV 0 0 5540 h.local."
+	txt := `x._matterc._udp.local. 120 IN TXT "D=1"`
+	ip := "h.local. 120 IN AAAA fd00::9"
+	for _, tt := range []struct {
+		name    string
+		records []string
+		addrs   string // of what is yielded, if anything
+	}{
+		{"all there is", []string{ptr, srv, txt, ip}, "[udp:[fd00::9]:5540]"},
+		{"in any order", []string{ip, txt, srv, ptr}, "[udp:[fd00::9]:5540]"},
+		{"no TXT", []string{ptr, srv, ip}, ""},
+		{"no address", []string{ptr, srv, txt}, ""},
+		{"no SRV", []string{ptr, txt, ip}, ""},
+		{"no PTR", []string{srv, txt, ip}, ""},
+		{"another host's address", []string{ptr, srv, txt, "other.local. 120 IN A 192.0.2.9"}, ""},
+		{"a PTR to another service", []string{"_matterc._udp.local. 120 IN PTR x._matter._tcp.local.", srv, txt, ip}, ""},
+		{"a PTR to a subtype", []string{"_matterc._udp.local. 120 IN PTR _CM._sub._matterc._udp.local.", srv, txt, ip}, ""},
+		{"an address that leads to ourselves", []string{ptr, srv, txt, "h.local. 120 IN AAAA ::1", "h.local. 120 IN A 127.0.0.1"}, ""},
+		{"an address that is none", []string{ptr, srv, txt, "h.local. 120 IN AAAA ::", "h.local. 120 IN AAAA ff02::1", "h.local. 120 IN A 224.0.0.1"}, ""},
+		{"the best address first", []string{ptr, srv, txt, "h.local. 120 IN A 192.0.2.9", "h.local. 120 IN AAAA fd99::1", "h.local. 120 IN AAAA 2001:db8::1", ip,
+			"h.local. 120 IN AAAA fe80::9"}, "[udp:[fe80::9%eth0]:5540 udp:[fd00::9]:5540 udp:[2001:db8::1]:5540 udp:[fd99::1]:5540 udp:192.0.2.9:5540]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inHome(t, func(h *home) {
+				gate, _ := h.open(1)
+				b := h.browse(gate, dnssd.Commissionables())
+				h.say("fe80::9", tt.records...)
+				if tt.addrs == "" {
+					b.got()
+					return
+				}
+				b.got("0s added x")
+				if got := fmt.Sprint(b.ad().Addrs); got != tt.addrs {
+					t.Errorf("addresses %v\nwant      %v", got, tt.addrs)
+				}
+			})
+		})
+	}
+}
+
 // A stranger that invents instances cannot make us ask for all of them, nor
 // keep us from asking for a node.
 func TestInventedInstances(t *testing.T) {
@@ -415,7 +483,7 @@ func TestInventedInstances(t *testing.T) {
 		}
 		device, _ := h.open(2)
 		h.node(device, 7)
-		if _, err := gate.Resolve(context.Background(), name(7)); err != nil {
+		if _, err := gate.Resolve(h.soon(), name(7)); err != nil {
 			t.Error(err)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
@@ -446,7 +514,7 @@ func TestDoubt(t *testing.T) {
 			records[4] = "far.local. 4500 IN AAAA fd00::8 FLUSH"
 			h.say("fe80::9", records...)
 		})
-		ad, err := gate.Resolve(context.Background(), name(7))
+		ad, err := gate.Resolve(h.soon(), name(7))
 		if err != nil || ad.Addrs[0].IP.Addr() != netip.MustParseAddr("fd00::8") {
 			t.Errorf("after the doubt was settled: %v, %v", ad.Addrs, err)
 		}
@@ -551,12 +619,12 @@ func TestSameHostOnTwoLinks(t *testing.T) {
 		gate, _ := h.open(1, both(1)...)
 		device, _ := h.open(2, both(2)...)
 		h.node(device, 7)
-		ad, err := gate.Resolve(context.Background(), name(7))
+		ad, err := gate.Resolve(h.soon(), name(7))
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		ad, _ = gate.Resolve(context.Background(), name(7))
+		ad, _ = gate.Resolve(h.soon(), name(7))
 		want := "[udp:[fe80::2%eth0]:5541 udp:[fe80::12%wlan0]:5541 udp:192.0.2.2:5541]"
 		if got := fmt.Sprint(ad.Addrs); got != want {
 			t.Errorf("%s, want %s", got, want)
@@ -572,7 +640,7 @@ func TestLossIsOvercome(t *testing.T) {
 		lost := 0
 		h.setLose(func(dnssdtest.Sent) bool { lost++; return lost <= 3 })
 		gate, _ := h.open(1)
-		if _, err := gate.Resolve(context.Background(), name(7)); err != nil {
+		if _, err := gate.Resolve(h.soon(), name(7)); err != nil {
 			t.Fatal(err)
 		}
 		if d := time.Since(h.start); d > 20*time.Second {

@@ -140,6 +140,14 @@ func TestParseKeepsLimits(t *testing.T) {
 	}
 }
 
+func TestParseSkipsALongTXT(t *testing.T) {
+	txt := "x.local. 120 IN TXT" + strings.Repeat(" \""+strings.Repeat("a", 255)+"\"", 6)
+	m, err := parse(response(t, txt, "h.local. 120 IN A 192.0.2.1"), nil, all)
+	if err != nil || len(m.answers) != 1 || m.answers[0].rrtype != dns.TypeA {
+		t.Errorf("%d records, %v", len(m.answers), err)
+	}
+}
+
 func TestEscape(t *testing.T) {
 	for _, label := range []string{"plain", "Otbr #1 (küche)", `a.b\c"d'e@f;g`, "\x00\xff", "123", `\065`} {
 		name := instanceName(label, borderRouterType)

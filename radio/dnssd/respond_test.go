@@ -52,6 +52,36 @@ func TestAnnouncements(t *testing.T) {
 	})
 }
 
+func TestFlushBitIsForWhatWeOwnAlone(t *testing.T) {
+	inHome(t, func(h *home) {
+		h.setLose(func(s dnssdtest.Sent) bool {
+			var m dns.Msg
+			if err := m.Unpack(s.Data); err != nil {
+				t.Error(err)
+			}
+			for _, r := range m.Answer {
+				if flush := r.Header().Class&(1<<15) != 0; flush == (r.Header().Rrtype == dns.TypePTR) {
+					t.Errorf("flush %v on %v", flush, r)
+				}
+			}
+			return false
+		})
+		device, _ := h.open(2)
+		h.light(device, 1)
+	})
+}
+
+func TestEachLinkHearsItsOwnAddresses(t *testing.T) {
+	inHome(t, func(h *home) {
+		device, _ := h.open(2, dnssdtest.Attach("home", 1, "eth0", "fe80::2/64"), dnssdtest.Attach("guest", 2, "wlan0", "fe80::22/64"))
+		h.light(device, 1)
+		time.Sleep(10 * time.Second)
+		h.heard("")
+		h.inject("fe80::9", dnssd.Port, ask(true, "host2 ANY"))
+		h.want(h.heard("!"), "10s fe80::2! to fe80::9 host2 AAAA")
+	})
+}
+
 func TestSharedAnswersWaitAMoment(t *testing.T) {
 	settled(t, func(h *home, _ *dnssd.Conn) {
 		var at time.Duration
