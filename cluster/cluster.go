@@ -1,0 +1,226 @@
+// Package cluster is the gateways' one memory: the trust state of package
+// fabric, replicated by Raft. One gateway is a cluster of one.
+//
+//	err := cluster.Bootstrap(cfg)  // once in the life of a home
+//	c, err := cluster.Open(cfg)
+//	state, err := c.Propose(ctx, command)
+//
+// It promises that Propose returns a State only after the command is applied
+// and on a quorum's disks, that Current is never older than the call, and that
+// nothing but Bootstrap ever makes a cluster. After any failure of the disk,
+// or a log entry that it cannot read, it calls Config.Fatal and acknowledges
+// nothing more. It never logs what a command says, and holds no secret but as
+// ciphertext.
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"gatehouse/cluster/durable"
+	"gatehouse/cluster/store"
+	"gatehouse/fabric"
+	"gatehouse/fabric/cert"
+)
+
+// Limits of ours.
+const (
+	// A leader that is not heard of for so long is replaced.
+	electionTimeout = time.Second
+	leaderLease     = 500 * time.Millisecond
+
+	// A pairing is three entries of about 1 KiB, a snapshot of a hundred
+	// devices 100 KiB: an SD card is written a hundredth part more for
+	// snapshots, and a start replays at most a few hundred entries more than
+	// snapshotEvery. The log kept reaches back beyond the snapshot before
+	// last.
+	snapshotEvery = 512
+	snapshotCheck = 5 * time.Minute
+	keepLog       = 3 * snapshotEvery
+
+	// aloneWait bounds how long the only voter may take to lead. It needs
+	// four writes to its disk and nobody's vote.
+	aloneWait = 20 * time.Second
+	pollEvery = time.Millisecond
+)
+
+// Errors that callers branch on. Any other error of Propose leaves open
+// whether the command will be applied.
+var (
+	ErrNotLeader = errors.New("this gateway does not lead the others")
+	ErrClosed    = errors.New("the trust state is closed")
+)
+
+// Config says whose memory this is and where.
+type Config struct {
+	Dir  string
+	Node cert.NodeID // this gateway
+	Log  *slog.Logger
+	// Fatal must end the process: the disk is not to be trusted any more.
+	Fatal func(error)
+	// Transport reaches the other gateways; nil is a gateway alone. It finds
+	// a peer by its server id, which is its node id in hex.
+	Transport raft.Transport
+	Step      durable.Step // nil but in tests, which break the disk with it
+}
+
+// Cluster is one gateway's part in the cluster. Its methods may be called from
+// several goroutines.
+type Cluster struct {
+	cfg      Config
+	machine  *machine
+	store    *store.Store
+	raft     *raft.Raft
+	watchers watchers
+	observer *raft.Observer
+	closed   chan struct{}
+}
+
+func (cfg Config) id() raft.ServerID { return raft.ServerID(cfg.Node.String()) }
+
+func (cfg Config) store() store.Config {
+	return store.Config{Dir: cfg.Dir, Owner: cfg.id(), Fatal: cfg.Fatal, Step: cfg.Step}
+}
+
+func (cfg Config) transport() raft.Transport {
+	if cfg.Transport != nil {
+		return cfg.Transport
+	}
+	_, t := raft.NewInmemTransport(raft.ServerAddress(cfg.id()))
+	return t
+}
+
+func (cfg Config) raft() *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = cfg.id()
+	c.Logger = raftLog{cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))}
+	c.NoLegacyTelemetry = true
+	c.HeartbeatTimeout = electionTimeout + impatience
+	c.ElectionTimeout = electionTimeout + impatience
+	c.LeaderLeaseTimeout = leaderLease
+	c.SnapshotThreshold = snapshotEvery
+	c.SnapshotInterval = snapshotCheck
+	c.TrailingLogs = keepLog
+	return c
+}
+
+// Bootstrap makes the cluster, with this gateway as its only member, in a
+// directory that has none. A crash leaves it all there or nothing.
+func Bootstrap(cfg Config) error {
+	return store.Create(cfg.store(), func(s *store.Store) error {
+		return raft.BootstrapCluster(cfg.raft(), s, s, s, cfg.transport(), raft.Configuration{
+			Servers: []raft.Server{{Suffrage: raft.Voter, ID: cfg.id(), Address: raft.ServerAddress(cfg.id())}}})
+	})
+}
+
+// Open begins to take part in the cluster. A gateway alone leads once Open
+// returns, and State is complete. The error is store.ErrNone if there is no
+// cluster in the directory.
+func Open(cfg Config) (*Cluster, error) {
+	s, err := store.Open(cfg.store())
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{cfg: cfg, store: s, closed: make(chan struct{})}
+	c.machine = &machine{changed: c.watchers.notify, fatal: cfg.Fatal}
+	c.machine.state.Store(&fabric.State{})
+	if c.raft, err = raft.NewRaft(cfg.raft(), c.machine, s, s, s, cfg.transport()); err != nil {
+		return nil, errors.Join(fmt.Errorf("take up the trust state in %s: %w", cfg.Dir, errors.Join(err, c.machine.refused)), s.Close())
+	}
+	c.observe()
+	if !c.alone() {
+		return c, nil
+	}
+	if err := c.lead(); err != nil {
+		return nil, errors.Join(fmt.Errorf("take up the trust state in %s: %w", cfg.Dir, err), c.Close())
+	}
+	return c, nil
+}
+
+// alone reports whether no vote but this gateway's counts.
+func (c *Cluster) alone() bool {
+	for _, s := range c.raft.GetConfiguration().Configuration().Servers {
+		if (s.Suffrage == raft.Voter) != (s.ID == c.cfg.id()) {
+			return false
+		}
+	}
+	return true
+}
+
+// impatience is how much shorter the timeouts become in lead. Raft looks at
+// its timers at once when they become shorter.
+const impatience = time.Millisecond
+
+// lead has the only voter elect itself without waiting for a leader first.
+func (c *Cluster) lead() error {
+	timeouts := c.raft.ReloadableConfig()
+	timeouts.HeartbeatTimeout, timeouts.ElectionTimeout = electionTimeout, electionTimeout
+	if err := c.raft.ReloadConfig(timeouts); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), aloneWait)
+	defer cancel()
+	for {
+		_, err := c.Current(ctx)
+		if !errors.Is(err, ErrNotLeader) {
+			return err
+		}
+		if err := c.pause(ctx); err != nil {
+			return fmt.Errorf("the only gateway did not come to lead: %w", err)
+		}
+	}
+}
+
+// observe turns changes of leadership into notices to watchers.
+func (c *Cluster) observe() {
+	events := make(chan raft.Observation, 1)
+	c.observer = raft.NewObserver(events, false, func(o *raft.Observation) bool {
+		switch o.Data.(type) {
+		case raft.LeaderObservation, raft.RaftState:
+			return true
+		}
+		return false
+	})
+	c.raft.RegisterObserver(c.observer)
+	go func() {
+		for {
+			select {
+			case <-events:
+				c.watchers.notify()
+			case <-c.closed:
+				return
+			}
+		}
+	}()
+}
+
+// Leader is the gateway that leads, 0 if none is known.
+func (c *Cluster) Leader() cert.NodeID {
+	_, id := c.raft.LeaderWithID()
+	n, err := strconv.ParseUint(string(id), 16, 64)
+	if err != nil {
+		return 0
+	}
+	return cert.NodeID(n)
+}
+
+// Leads reports whether this gateway leads, as far as it knows.
+func (c *Cluster) Leads() bool { return c.raft.State() == raft.Leader }
+
+// Snapshot makes a snapshot now, which else happens by itself.
+func (c *Cluster) Snapshot() error { return c.raft.Snapshot().Error() }
+
+// Close ends this gateway's part. What Propose and Current are still waiting
+// for ends with ErrClosed.
+func (c *Cluster) Close() error {
+	close(c.closed)
+	err := c.raft.Shutdown().Error()
+	return errors.Join(err, c.store.Close())
+}

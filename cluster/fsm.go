@@ -1,0 +1,74 @@
+package cluster
+
+import (
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"gatehouse/fabric"
+)
+
+// machine is Raft's view of the trust state: a shim over fabric.Apply.
+type machine struct {
+	state   atomic.Pointer[fabric.State]
+	changed func()
+	fatal   func(error)
+	refused error // why the last Restore failed; read once Raft has given up
+}
+
+// outcome is what Apply answers to who proposed.
+type outcome struct {
+	state *fabric.State
+	err   error
+}
+
+// Apply takes a command that a quorum has on disk.
+func (m *machine) Apply(l *raft.Log) any {
+	c, err := decodeCommand(l.Data)
+	if err == nil && c.Version > fabric.Version {
+		err = fmt.Errorf("the command is of version %d, this release knows %d", c.Version, fabric.Version)
+	}
+	if err != nil {
+		// Another release may well understand it. To refuse it here would
+		// leave this gateway with a State of its own.
+		err = fmt.Errorf("log entry %d cannot be applied: install the newest release: %w", l.Index, err)
+		m.fatal(err)
+		return outcome{nil, err}
+	}
+	next, err := fabric.Apply(m.state.Load(), l.Index, c)
+	m.state.Store(next)
+	m.changed()
+	return outcome{next, err}
+}
+
+// Snapshot is the State as it is: it never changes.
+func (m *machine) Snapshot() (raft.FSMSnapshot, error) { return snapshot{m.state.Load()}, nil }
+
+// Restore replaces the State by that of a snapshot.
+func (m *machine) Restore(r io.ReadCloser) error {
+	b, err := io.ReadAll(io.LimitReader(r, maxSnapshot+1))
+	var s *fabric.State
+	if err == nil {
+		s, err = decodeState(b)
+	}
+	if m.refused = err; err != nil {
+		return err
+	}
+	m.state.Store(s)
+	m.changed()
+	return nil
+}
+
+type snapshot struct{ state *fabric.State }
+
+func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	b, err := encodeState(s.state)
+	if err == nil {
+		_, err = sink.Write(b)
+	}
+	return err // Raft closes or cancels the sink
+}
+
+func (snapshot) Release() {}

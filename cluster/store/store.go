@@ -1,0 +1,231 @@
+// Package store keeps a gateway's Raft log, votes and snapshots on its disk.
+//
+// It promises that what it has acknowledged is on the disk, and that it stops
+// at the first doubt: after any write or sync that failed, after anything read
+// that is damaged, it calls Config.Fatal, which ends the process, and
+// acknowledges nothing more. (hashicorp/raft itself would carry on, and a
+// second fsync may say yes to what the first one lost.) It never creates state
+// but in Create, and never opens state that is not whole.
+//
+// A state directory holds
+//
+//	state.db             log, votes and what this directory is, in bbolt
+//	snapshots/*.snapshot the trust state at an index; the newest two
+//
+// state.db gets its name last, so that a directory has it only once it is
+// complete.
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"go.etcd.io/bbolt"
+
+	"gatehouse/cluster/durable"
+)
+
+// Format of the directory that this release writes, and the only one it reads.
+const Format = 1
+
+const (
+	databaseName = "state.db"
+	snapshotsDir = "snapshots"
+	magic        = "gatehouse trust state"
+	lockWait     = time.Second // a process that is just ending may still hold the lock
+	mapped       = 32 << 20    // octets mapped at once, so that reads seldom hold up writes
+)
+
+var (
+	metaBucket   = []byte("meta")
+	logBucket    = []byte("log")
+	stableBucket = []byte("stable")
+
+	magicKey  = []byte("magic")
+	formatKey = []byte("format")
+	ownerKey  = []byte("owner")
+)
+
+// ErrNone is a directory in which no state was ever created.
+var ErrNone = errors.New("there is no trust state here: set the gateway up first")
+
+// Config says where the state is and whose.
+type Config struct {
+	Dir   string
+	Owner raft.ServerID
+	// Fatal ends the process. Should it return, the store stays shut.
+	Fatal func(error)
+	Step  durable.Step // nil but in tests
+}
+
+func (c Config) database() string { return filepath.Join(c.Dir, databaseName) }
+
+func (c Config) step() durable.Step {
+	if c.Step == nil {
+		return durable.Plain
+	}
+	return c.Step
+}
+
+// Store is a gateway's disk. It is a raft.LogStore, a raft.StableStore and a
+// raft.SnapshotStore; its methods may be called from several goroutines.
+type Store struct {
+	cfg  Config
+	step durable.Step
+	db   *bbolt.DB
+
+	mu     sync.Mutex
+	failed error
+
+	snapshots sync.Mutex // held while one is written
+}
+
+// Create makes the state in a directory that has none. first may write to it:
+// either all that it writes is there in the end, or no state is.
+func Create(cfg Config, first func(*Store) error) error {
+	if err := create(cfg, first); err != nil {
+		return fmt.Errorf("create the trust state in %s: %w", cfg.Dir, err)
+	}
+	return nil
+}
+
+func create(cfg Config, first func(*Store) error) error {
+	step, temporary := cfg.step(), cfg.database()+durable.Suffix
+	if _, err := os.Lstat(cfg.database()); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(errors.New("there is one already"), err)
+	}
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, snapshotsDir), 0o700); err != nil {
+		return err
+	}
+	if left, err := snapshotFiles(cfg.Dir); err != nil || len(left) > 0 {
+		return errors.Join(errors.New("there are snapshots without their database: move them away"), err)
+	}
+	if err := durable.Remove(step, temporary); err != nil {
+		return err
+	}
+	db, err := bbolt.Open(temporary, 0o600, options())
+	if err != nil {
+		return err
+	}
+	s := &Store{cfg: cfg, step: step, db: db}
+	if err = s.update(putMeta(cfg.Owner)); err == nil && first != nil {
+		err = first(s)
+	}
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return durable.Rename(step, temporary, cfg.database())
+}
+
+func putMeta(owner raft.ServerID) func(*bbolt.Tx) error {
+	return func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{logBucket, stableBucket, metaBucket} {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket(metaBucket)
+		return errors.Join(meta.Put(magicKey, []byte(magic)), meta.Put(formatKey, []byte{Format}), meta.Put(ownerKey, []byte(owner)))
+	}
+}
+
+func options() *bbolt.Options {
+	return &bbolt.Options{
+		Timeout:         lockWait,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: mapped,
+		NoStatistics:    true,
+	}
+}
+
+// Close lets go of the disk.
+func (s *Store) Close() error { return s.db.Close() }
+
+// fail ends the process; see Config.Fatal.
+func (s *Store) fail(err error) error {
+	s.mu.Lock()
+	if s.failed == nil {
+		s.failed = fmt.Errorf("the trust state's disk: %w", err)
+	}
+	err = s.failed
+	s.mu.Unlock()
+	s.cfg.Fatal(err)
+	return err
+}
+
+func (s *Store) broken() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+// update changes the database, for good once it returns nil.
+func (s *Store) update(change func(*bbolt.Tx) error) error {
+	if err := s.broken(); err != nil {
+		return err
+	}
+	tx, err := s.db.Begin(true)
+	if errors.Is(err, bbolt.ErrDatabaseNotOpen) {
+		return err // closed: nothing was tried
+	}
+	if err != nil {
+		return s.fail(err)
+	}
+	if err = change(tx); err == nil {
+		err = s.step("commit", tx.Commit)
+	}
+	if err != nil {
+		// Before fail, which does not return: Begin and Close wait for it.
+		_ = tx.Rollback()
+		return s.fail(err)
+	}
+	return nil
+}
+
+func (s *Store) view(read func(*bbolt.Tx) error) error {
+	if err := s.broken(); err != nil {
+		return err
+	}
+	return s.db.View(read)
+}
+
+// Set keeps a value.
+func (s *Store) Set(key, value []byte) error {
+	return s.update(func(tx *bbolt.Tx) error { return tx.Bucket(stableBucket).Put(key, value) })
+}
+
+// Get is a value kept, or nil.
+func (s *Store) Get(key []byte) (value []byte, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		// The database's memory is gone with the transaction.
+		if v := tx.Bucket(stableBucket).Get(key); v != nil {
+			value = append([]byte{}, v...)
+		}
+		return nil
+	})
+	return value, err
+}
+
+// SetUint64 keeps a number.
+func (s *Store) SetUint64(key []byte, n uint64) error {
+	return s.Set(key, binary.BigEndian.AppendUint64(nil, n))
+}
+
+// GetUint64 is a number kept, or 0.
+func (s *Store) GetUint64(key []byte) (uint64, error) {
+	value, err := s.Get(key)
+	if err != nil || value == nil {
+		return 0, err
+	}
+	if len(value) != 8 {
+		return 0, s.fail(fmt.Errorf("%q is no number", key))
+	}
+	return binary.BigEndian.Uint64(value), nil
+}
