@@ -101,7 +101,7 @@ func (c *Commissioner) candidates(ctx context.Context, node cert.NodeID, known *
 		}
 	}
 	if known != nil && !offer(*known) {
-		return nil
+		return context.Cause(ctx)
 	}
 	ad, err := c.Discovery.Resolve(ctx, c.instance(node))
 	if err != nil {
@@ -112,7 +112,7 @@ func (c *Commissioner) candidates(ctx context.Context, node cert.NodeID, known *
 			continue
 		}
 		if !offer(securechannel.Peer{Link: c.Link, Addr: addr, Params: params(ad.Session)}) {
-			return nil
+			return context.Cause(ctx)
 		}
 	}
 	return nil

@@ -22,7 +22,6 @@ type publication struct {
 	id      uint32
 	session *exchange.Session
 	req     SubscribeRequest
-	filter  bool
 	min     time.Duration
 	max     time.Duration
 

@@ -180,7 +180,7 @@ func (c *caseResponder) resume(ctx context.Context) (*exchange.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.send(ctx, opSigma2Resume, &s2); err == nil {
+	if _, err = c.send(ctx, opSigma2Resume, &s2); err == nil {
 		err = c.confirm(ctx)
 	}
 	if err != nil {

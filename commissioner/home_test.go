@@ -1,0 +1,199 @@
+package commissioner_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"iter"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"gatehouse/commissioner"
+	"gatehouse/commissioner/keeper"
+	"gatehouse/commissioner/matter/exchange"
+	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/commissioner/matter/securechannel"
+	"gatehouse/commissioner/setup"
+	"gatehouse/commissioner/virtual"
+	"gatehouse/fabric"
+	"gatehouse/fabric/attest/attesttest"
+	"gatehouse/fabric/cert"
+	"gatehouse/fabric/issuer"
+	"gatehouse/radio"
+	"gatehouse/radio/dnssd"
+	"gatehouse/radio/radiotest"
+)
+
+var (
+	gatewayAddr = radio.UDPAddr(netip.MustParseAddrPort("[fd00::a]:5540"))
+	deviceAddr  = radio.UDPAddr(netip.MustParseAddrPort("[fd00::b]:5540"))
+	quiet       = slog.New(slog.DiscardHandler)
+	maker       = attesttest.New("the tests' own")
+)
+
+// ledger is a trust state in memory. fail makes proposals fail, before or
+// after they took effect.
+type ledger struct {
+	mu    sync.Mutex
+	state *fabric.State
+	fail  func(fabric.Command) (before, after error)
+}
+
+func (l *ledger) Propose(ctx context.Context, c fabric.Command) (*fabric.State, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var before, after error
+	if l.fail != nil {
+		before, after = l.fail(c)
+	}
+	if before != nil {
+		return nil, before
+	}
+	next, err := fabric.Apply(l.state, l.state.Index+1, &c)
+	l.state = next
+	return next, errors.Join(err, after)
+}
+
+func (l *ledger) State() *fabric.State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state
+}
+
+func (l *ledger) Current(context.Context) (*fabric.State, error) { return l.State(), nil }
+
+// discovery knows one device.
+type discovery struct{ ad radio.Advertisement }
+
+func (d *discovery) Browse(ctx context.Context, _ dnssd.Query) iter.Seq[dnssd.Event] {
+	return func(yield func(dnssd.Event) bool) {
+		if yield(dnssd.Event{Change: dnssd.Added, Advertisement: d.ad}) {
+			<-ctx.Done()
+		}
+	}
+}
+
+func (d *discovery) Resolve(context.Context, string) (radio.Advertisement, error) { return d.ad, nil }
+func (d *discovery) Doubt(string)                                                {}
+
+type vault struct {
+	key []byte
+	ipk cert.EpochKey
+}
+
+func (v *vault) IssuerKey(*fabric.State) (issuer.PrivateKey, error) {
+	return issuer.ParsePrivateKey(append([]byte(nil), v.key...))
+}
+func (v *vault) IPK(*fabric.State) (cert.EpochKey, error) { return v.ipk, nil }
+
+// home is a gateway and one device, on a network in memory.
+type home struct {
+	t       *testing.T
+	net     *radiotest.Network
+	ledger  *ledger
+	vault   *vault
+	id      *securechannel.Identity
+	code    setup.Payload
+	device  *virtual.Device
+	gateway *exchange.Manager
+	c       *commissioner.Commissioner
+	k       *keeper.Keeper
+}
+
+func newHome(t *testing.T, mode virtual.Mode) *home {
+	time.Sleep(27 * 365 * 24 * time.Hour) // a bubble begins in 2000, before the attestation certificates
+	h := &home{t: t, net: radiotest.NewNetwork(1), ledger: &ledger{state: &fabric.State{}}}
+	birth := time.Now().Add(-time.Hour).Truncate(time.Second)
+	f, err := issuer.NewFabric(rand.Reader, issuer.Params{Birth: birth})
+	h.check(err)
+	key, err := issuer.GenerateKey(rand.Reader)
+	h.check(err)
+	self, cat := cert.NodeID(0xA1), cert.NewCAT(1, 1)
+	noc, err := issuer.Issue(f.ICAC, f.IssuerKey, issuer.Reservation{Node: self, Fabric: f.FabricID, Serial: []byte("G0000001"),
+		CATs: []cert.CAT{cat}, PublicKey: key.PublicKey(), NotBefore: birth})
+	h.check(err)
+	h.vault = &vault{f.IssuerKey.Reveal(), f.IPK}
+	h.propose(fabric.Command{Found: &fabric.Found{
+		Home:       fabric.Home{Name: "home", FabricID: f.FabricID, Root: f.RCAC, Birth: birth.UnixMilli(), VendorID: 0xFFF1, GatewayCAT: cat},
+		Generation: fabric.Generation{Number: 1, ICAC: f.ICAC}, Gateway: fabric.Gateway{Node: self, NOC: noc}}})
+	h.propose(fabric.Command{AddAnchors: &fabric.AddAnchors{Anchors: []fabric.Anchor{
+		{Kind: fabric.PAA, DER: maker.PAA(), Test: true}, {Kind: fabric.CDSigner, DER: maker.Signer(), Test: true}}}})
+	h.propose(fabric.Command{AddException: &fabric.Exception{Name: "tests", VendorID: 0xFFF1, Expires: time.Now().AddDate(1, 0, 0).UnixMilli()}})
+	rcac, err := cert.Parse(f.RCAC)
+	h.check(err)
+	root, err := cert.NewRoot(rcac)
+	h.check(err)
+	h.id = &securechannel.Identity{Index: 1, Fabric: f.FabricID, Node: self, Root: root, NOC: noc, ICAC: f.ICAC, Key: key,
+		IPK: f.IPK.Operational(f.Compressed), Valid: cert.AnyTime}
+	h.code = setup.Payload{VendorID: 0xFFF1, ProductID: 0x8001, Discriminator: setup.Long(0xABC), Passcode: setup.NewPasscode(20202021)}
+	h.startDevice(mode)
+	h.startGateway()
+	t.Cleanup(func() { h.gateway.Close(); h.device.Close() })
+	return h
+}
+
+func (h *home) check(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *home) propose(c fabric.Command) {
+	h.t.Helper()
+	c.Version, c.Time = fabric.Version, time.Now().UnixMilli()
+	_, err := h.ledger.Propose(h.t.Context(), c)
+	h.check(err)
+}
+
+func (h *home) startDevice(mode virtual.Mode) {
+	var err error
+	h.device, err = virtual.New(virtual.Config{Name: "Lamp", Code: h.code, SerialNumber: "V1", Software: 1, SoftwareText: "1.0", Maker: maker,
+		Hostile: mode, Link: h.net.Link(deviceAddr), Port: 5540, Now: time.Now, Random: rand.Reader, Log: quiet})
+	h.check(err)
+	h.check(h.device.Start())
+}
+
+// startGateway starts the gateway anew, as after a crash: only the trust
+// state and the keys survive.
+func (h *home) startGateway() {
+	if h.gateway != nil {
+		h.gateway.Close()
+	}
+	link := h.net.Link(gatewayAddr)
+	var err error
+	h.gateway, err = exchange.New(exchange.Config{Now: time.Now, Random: rand.Reader, Log: quiet})
+	h.check(err)
+	ad := radio.Advertisement{Kind: radio.Commissionable, Addrs: []radio.Addr{deviceAddr}, Discriminator: 0xABC, HasDiscriminator: true, Mode: radio.BasicCommissioning}
+	h.c = commissioner.New(commissioner.Config{Ledger: h.ledger, Discovery: &discovery{ad}, Authority: &commissioner.Signer{Ledger: h.ledger, Vault: h.vault},
+		Identity: h.id, Manager: h.gateway, Engine: interaction.New(h.gateway), Link: link,
+		Addresses: commissioner.OpenAddressBook(filepath.Join(h.t.TempDir(), "addresses"), quiet), Now: time.Now, Random: rand.Reader, Log: quiet})
+	responder := &securechannel.Responder{Manager: h.gateway, Log: quiet, Resumptions: h.c.Resumptions(), Identities: func() []*securechannel.Identity { return nil }}
+	responder.Register()
+	h.gateway.Serve(link)
+	h.k = keeper.New(h.c)
+}
+
+func (h *home) pair(ctx context.Context) (*fabric.Device, error) {
+	d, s, err := h.c.Pair(ctx, commissioner.PairRequest{Code: h.code}, func(commissioner.Progress) {})
+	if err == nil {
+		h.k.Adopt(s)
+	}
+	return d, err
+}
+
+// admitted are the devices that belong, and all others that are known.
+func (h *home) phases() (admitted, doubtful int) {
+	for _, d := range h.ledger.State().Devices {
+		if d.Phase == fabric.Admitted {
+			admitted++
+		} else {
+			doubtful++
+		}
+	}
+	return admitted, doubtful
+}

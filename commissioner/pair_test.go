@@ -1,0 +1,264 @@
+package commissioner_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gatehouse/commissioner"
+	"gatehouse/commissioner/matter/datamodel"
+	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/commissioner/setup"
+	"gatehouse/commissioner/virtual"
+	"gatehouse/fabric"
+	"gatehouse/radio/radiotest"
+)
+
+var onOff = interaction.Attribute(1, datamodel.OnOff, datamodel.OnOffState)
+
+func TestPairControlShareRemove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, "")
+		var told []string
+		d, s, err := h.c.Pair(t.Context(), commissioner.PairRequest{Code: h.code, Name: "hall"}, func(p commissioner.Progress) {
+			if p.State == commissioner.StepDone {
+				told = append(told, p.Name)
+			}
+			if p.Of != len(commissioner.Steps()) {
+				t.Errorf("step of %d", p.Of)
+			}
+		})
+		h.check(err)
+		h.k.Adopt(s)
+		if fmt.Sprint(told) != fmt.Sprint(commissioner.Steps()) {
+			t.Errorf("told of %v", told)
+		}
+		if d.Name != "hall" || d.Facts.ProductName != "Lamp" || d.Phase != fabric.Admitted {
+			t.Errorf("%+v", d)
+		}
+		reports := make(chan bool, 10)
+		ctx, stop := context.WithCancel(t.Context())
+		go h.k.Subscribe(ctx, d.Node, interaction.SubscribeRequest{MaxInterval: 30, Attributes: []interaction.AttributePath{onOff}}, func(r *interaction.Report) {
+			var on bool
+			r.Decode(onOff, &on)
+			reports <- on
+		})
+		if on := <-reports; on {
+			t.Error("the light is on")
+		}
+		result, err := h.k.Invoke(t.Context(), d.Node, 0, interaction.Invocation{Path: interaction.Command(1, datamodel.OnOff, datamodel.OnOffOn)})
+		if err != nil || result.Err != nil || !h.device.On() {
+			t.Fatalf("%+v, %v", result, err)
+		}
+		if on := <-reports; !on {
+			t.Error("reported off")
+		}
+		stop()
+		share, err := h.k.OpenWindow(t.Context(), d.Node, 3*time.Minute)
+		h.check(err)
+		if codes, err := setup.Parse(share.QR); err != nil || codes[0].VendorID != 0xFFF1 {
+			t.Error(share.QR, err)
+		}
+		if _, err := h.k.OpenWindow(t.Context(), d.Node, 3*time.Minute); code(err) != commissioner.CodeWindowOpen {
+			t.Errorf("a second window: %v", err)
+		}
+		h.check(h.k.CloseWindow(t.Context(), d.Node))
+		if err := h.k.CloseWindow(t.Context(), d.Node); code(err) != commissioner.CodeWindowNotOpen {
+			t.Errorf("closed twice: %v", err)
+		}
+		h.check(h.k.Remove(t.Context(), d.Node, false))
+		synctest.Wait()
+		if a, q := h.phases(); a+q != 0 || h.device.Fabrics() != 0 {
+			t.Errorf("%d and %d devices, %d fabrics are left", a, q, h.device.Fabrics())
+		}
+		if _, err := h.pair(t.Context()); err != nil {
+			t.Errorf("pairing it again: %v", err)
+		}
+	})
+}
+
+func code(err error) commissioner.Code {
+	var f *commissioner.Failure
+	if errors.As(err, &f) {
+		return f.Code
+	}
+	return ""
+}
+
+// TestEveryLoss loses each packet of a pairing in turn.
+func TestEveryLoss(t *testing.T) {
+	for nth := 1; nth <= 70; nth++ {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHome(t, "")
+			h.net.SetDrop(radiotest.DropNth(nth))
+			if _, err := h.pair(t.Context()); err != nil {
+				t.Fatalf("packet %d lost: %v", nth, err)
+			}
+		})
+	}
+}
+
+// TestEveryCut cuts the network for good behind each packet, for a while: the
+// failure has a code, remedy and step, the doubt is settled, nothing is left
+// behind on either side, and the next pairing works.
+func TestEveryCut(t *testing.T) {
+	for n := range 60 {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHome(t, "")
+			h.net.SetDrop(radiotest.DropAfter(n))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			_, err := h.pair(ctx)
+			var f *commissioner.Failure
+			if err != nil && (!errors.As(err, &f) || f.Code == "" || f.Step == "" || f.Remedy == "") {
+				t.Fatalf("cut behind packet %d: %#v", n, err)
+			}
+			h.net.SetDrop(nil)
+			h.settleAndPair(ctx, err != nil)
+		})
+	}
+}
+
+// settleAndPair waits for all doubts to be settled, holds the invariants, and
+// pairs the device, again if it belongs.
+func (h *home) settleAndPair(ctx context.Context, failed bool) {
+	h.t.Helper()
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { h.c.Settle(ctx); close(done) }()
+	time.Sleep(20 * time.Minute)
+	stop()
+	<-done
+	admitted, doubtful := h.phases()
+	if doubtful != 0 || admitted > 1 || admitted != h.device.Fabrics() {
+		h.t.Fatalf("%d admitted, %d in doubt, %d fabrics on the device", admitted, doubtful, h.device.Fabrics())
+	}
+	if admitted == 1 {
+		for n := range h.ledger.State().Devices {
+			h.check(h.k.Remove(h.t.Context(), n, false))
+		}
+		time.Sleep(time.Minute)
+	}
+	if _, err := h.pair(h.t.Context()); err != nil {
+		h.t.Fatalf("the next pairing: %v", err)
+	}
+	if a, q := h.phases(); a != 1 || q != 0 {
+		h.t.Fatalf("%d admitted, %d in doubt", a, q)
+	}
+}
+
+// TestCrashAtEveryStep stops the gateway dead behind each step and starts it
+// anew.
+func TestCrashAtEveryStep(t *testing.T) {
+	for step := range commissioner.Steps() {
+		for _, when := range []string{commissioner.StepStarted, commissioner.StepDone} {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHome(t, "")
+				ctx, crash := context.WithCancel(t.Context())
+				h.c.Pair(ctx, commissioner.PairRequest{Code: h.code}, func(p commissioner.Progress) {
+					if p.Step == step+1 && p.State == when {
+						h.net.SetDrop(radiotest.DropAfter(0))
+						h.ledger.fail = func(fabric.Command) (error, error) { return errors.New("crashed"), nil }
+						crash()
+					}
+				})
+				h.net.SetDrop(nil)
+				h.ledger.fail = nil
+				h.startGateway()
+				h.settleAndPair(t.Context(), true)
+			})
+		}
+	}
+}
+
+// TestProposals lets each commit fail, without and with having taken effect.
+func TestProposals(t *testing.T) {
+	lost := errors.New("the disk is on fire")
+	for _, which := range []func(fabric.Command) bool{
+		func(c fabric.Command) bool { return c.Reserve != nil },
+		func(c fabric.Command) bool { return c.Issue != nil },
+		func(c fabric.Command) bool { return c.Admit != nil },
+	} {
+		for _, persisted := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHome(t, "")
+				h.ledger.fail = func(c fabric.Command) (error, error) {
+					if !which(c) {
+						return nil, nil
+					}
+					h.ledger.fail = nil
+					if persisted {
+						return nil, lost
+					}
+					return lost, nil
+				}
+				if _, err := h.pair(t.Context()); code(err) != commissioner.CodeCommit {
+					t.Fatalf("got %v", err)
+				}
+				h.settleAndPair(t.Context(), true)
+			})
+		}
+	}
+}
+
+func TestHostileDevices(t *testing.T) {
+	for mode, want := range map[virtual.Mode]commissioner.Code{
+		virtual.Stall:         commissioner.CodeUnreachable,
+		virtual.WrongNonce:    "elements-nonce",
+		virtual.WrongCSRNonce: commissioner.CodeCSR,
+		virtual.BadChain:      "paa-unknown",
+		virtual.EndlessChunks: commissioner.CodeProtocol,
+		virtual.OversizeList:  commissioner.CodeProtocol,
+		virtual.ForgetACL:     commissioner.CodeACL,
+		virtual.Vanish:        commissioner.CodeUnreachable,
+	} {
+		t.Run(string(mode), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHome(t, mode)
+				if _, err := h.pair(t.Context()); code(err) != want {
+					t.Errorf("got %q (%v), want %q", code(err), err, want)
+				}
+				ctx, stop := context.WithTimeout(t.Context(), 20*time.Minute)
+				defer stop()
+				h.c.Settle(ctx)
+				if a, q := h.phases(); a+q != 0 {
+					t.Errorf("%d admitted, %d in doubt", a, q)
+				}
+			})
+		})
+	}
+}
+
+func TestLossyDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, virtual.LostPackets)
+		for range 5 { // a third of all packets in both directions is much
+			if _, err := h.pair(t.Context()); err == nil {
+				return
+			}
+			time.Sleep(20 * time.Minute)
+		}
+		t.Error("not paired in five attempts")
+	})
+}
+
+func TestWrongPasscode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, "")
+		right := h.code
+		h.code.Passcode = setup.NewPasscode(12345679)
+		if _, err := h.pair(t.Context()); code(err) != commissioner.CodePasscode {
+			t.Errorf("got %v", err)
+		}
+		h.code = right
+		if _, err := h.pair(t.Context()); err != nil {
+			t.Errorf("the right one: %v", err)
+		}
+		if _, err := h.pair(t.Context()); code(err) != commissioner.CodeWindowClosed {
+			t.Errorf("a device that belongs: %v", err)
+		}
+	})
+}

@@ -1,0 +1,107 @@
+package virtual
+
+import (
+	"context"
+	"time"
+
+	"gatehouse/commissioner/matter/datamodel"
+	"gatehouse/commissioner/matter/exchange"
+	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/fabric/tlv"
+)
+
+const (
+	failSafeSeconds    = 60
+	maxFailSafeSeconds = 900
+)
+
+func (d *Device) generalCommissioning() *datamodel.Cluster {
+	var breadcrumb uint64
+	command := func(response interaction.CommandID, f func(context.Context, *interaction.Request, tlv.Raw) (any, interaction.StatusIB)) datamodel.CommandServer {
+		return datamodel.CommandServer{Access: datamodel.Administer, Response: response, Invoke: d.cfg.Hostile.command(f)}
+	}
+	return &datamodel.Cluster{ID: datamodel.GeneralCommissioning, Revision: 2,
+		Attributes: map[interaction.AttributeID]datamodel.AttributeServer{
+			datamodel.CommissioningBreadcrumb: {
+				Read: func(*interaction.Request) any { d.mu.Lock(); defer d.mu.Unlock(); return breadcrumb },
+				Write: func(_ *interaction.Request, v tlv.Raw, _ bool) interaction.Status {
+					d.mu.Lock()
+					defer d.mu.Unlock()
+					if tlv.Unmarshal(v, &breadcrumb) != nil {
+						return interaction.InvalidDataType
+					}
+					return interaction.Success
+				}, WriteAccess: datamodel.Administer},
+			datamodel.CommissioningInfo:       datamodel.Value(datamodel.BasicCommissioningInfo{FailSafe: failSafeSeconds, MaxFailSafe: maxFailSafeSeconds}),
+			datamodel.CommissioningRegulatory: datamodel.Value(datamodel.IndoorOutdoor),
+			datamodel.CommissioningLocation:   datamodel.Value(datamodel.IndoorOutdoor),
+			datamodel.CommissioningConcurrent: datamodel.Value(true),
+		},
+		Commands: map[interaction.CommandID]datamodel.CommandServer{
+			datamodel.ArmFailSafeID:           command(datamodel.ArmFailSafeResponseID, d.armFailSafe),
+			datamodel.SetRegulatoryConfigID:   command(datamodel.SetRegulatoryResponseID, d.setRegulatory),
+			datamodel.CommissioningCompleteID: command(datamodel.CommissioningCompleteRspID, d.complete),
+		}}
+}
+
+func answer(code datamodel.CommissioningError) (any, interaction.StatusIB) {
+	return &datamodel.CommissioningResponse{Code: code}, interaction.StatusIB{}
+}
+
+func (d *Device) armFailSafe(_ context.Context, r *interaction.Request, fields tlv.Raw) (any, interaction.StatusIB) {
+	var req datamodel.ArmFailSafe
+	if tlv.Unmarshal(fields, &req) != nil {
+		return invalid()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := &d.failSafe
+	if f.by != nil && f.by != r.Session && (f.fabric == 0 || f.fabric != r.Session.Fabric()) {
+		return answer(datamodel.CommissioningBusyWithOtherAdmin)
+	}
+	switch {
+	case req.Seconds > maxFailSafeSeconds:
+		return answer(datamodel.CommissioningValueOutsideRange)
+	case req.Seconds > 0:
+		d.arm(r.Session, time.Duration(req.Seconds)*time.Second)
+	case f.armed():
+		time.AfterFunc(0, func() { // after this answer is on its way
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.rollBack()
+		})
+	}
+	return answer(datamodel.CommissioningOK)
+}
+
+func (d *Device) setRegulatory(_ context.Context, _ *interaction.Request, fields tlv.Raw) (any, interaction.StatusIB) {
+	var req datamodel.SetRegulatoryConfig
+	if tlv.Unmarshal(fields, &req) != nil {
+		return invalid()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.failSafe.armed() {
+		return answer(datamodel.CommissioningNoFailSafe)
+	}
+	return answer(datamodel.CommissioningOK)
+}
+
+func (d *Device) complete(_ context.Context, r *interaction.Request, _ tlv.Raw) (any, interaction.StatusIB) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case !d.failSafe.armed():
+		return answer(datamodel.CommissioningNoFailSafe)
+	case r.Session.Kind() != exchange.CASE || r.Session.Fabric() != d.failSafe.fabric:
+		return answer(datamodel.CommissioningInvalidAuthentication)
+	}
+	d.failSafe.stop()
+	d.failSafe = failSafe{}
+	d.shut()
+	if s := d.window.pase; s != nil {
+		d.window.pase = nil
+		go s.Close()
+	}
+	return answer(datamodel.CommissioningOK)
+}

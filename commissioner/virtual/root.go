@@ -1,0 +1,123 @@
+package virtual
+
+import (
+	"context"
+
+	"gatehouse/commissioner/matter/datamodel"
+	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/fabric/tlv"
+)
+
+func (d *Device) descriptor(e interaction.EndpointID, deviceType uint32, revision uint16, parts []interaction.EndpointID) *datamodel.Cluster {
+	return &datamodel.Cluster{ID: datamodel.Descriptor, Revision: 2, Attributes: map[interaction.AttributeID]datamodel.AttributeServer{
+		datamodel.DescriptorDeviceTypes: datamodel.Value([]datamodel.DeviceType{{Type: deviceType, Revision: revision}}),
+		datamodel.DescriptorServers:     {Read: func(*interaction.Request) any { return d.node.Clusters(e) }},
+		datamodel.DescriptorClients:     datamodel.Value([]interaction.ClusterID{}),
+		datamodel.DescriptorParts:       datamodel.Value(parts),
+	}}
+}
+
+func (d *Device) basicInformation() *datamodel.Cluster {
+	c := d.cfg
+	label := datamodel.AttributeServer{
+		Read: func(*interaction.Request) any { d.mu.Lock(); defer d.mu.Unlock(); return d.label },
+		Write: func(_ *interaction.Request, v tlv.Raw, _ bool) interaction.Status {
+			var s string
+			if tlv.Unmarshal(v, &s) != nil {
+				return interaction.InvalidDataType
+			}
+			if len(s) > 32 {
+				return interaction.ConstraintError
+			}
+			d.mu.Lock()
+			d.label = s
+			d.mu.Unlock()
+			d.changed(0, datamodel.BasicInformation, datamodel.BasicNodeLabel)
+			return interaction.Success
+		}, WriteAccess: datamodel.Manage}
+	return &datamodel.Cluster{ID: datamodel.BasicInformation, Revision: 4, Attributes: c.Hostile.basic(map[interaction.AttributeID]datamodel.AttributeServer{
+		datamodel.BasicDataModelRevision:     datamodel.Value(uint16(18)),
+		datamodel.BasicVendorName:            datamodel.Value("Gatehouse"),
+		datamodel.BasicVendorID:              datamodel.Value(c.Code.VendorID),
+		datamodel.BasicProductName:           datamodel.Value(c.Name),
+		datamodel.BasicProductID:             datamodel.Value(c.Code.ProductID),
+		datamodel.BasicNodeLabel:             label,
+		datamodel.BasicLocation:              datamodel.Value("XX"),
+		datamodel.BasicHardwareVersion:       datamodel.Value(uint16(1)),
+		datamodel.BasicHardwareVersionString: datamodel.Value("virtual"),
+		datamodel.BasicSoftwareVersion:       datamodel.Value(c.Software),
+		datamodel.BasicSoftwareVersionString: datamodel.Value(c.SoftwareText),
+		datamodel.BasicSerialNumber:          datamodel.Value(c.SerialNumber),
+		datamodel.BasicUniqueID:              datamodel.Value(d.uniqueID()),
+		datamodel.BasicCapabilityMinima:      datamodel.Value(datamodel.CapabilityMinima{CASESessions: 3, Subscriptions: 3}),
+		datamodel.BasicSpecificationVersion:  datamodel.Value(uint32(0x01040200)),
+		datamodel.BasicMaxPathsPerInvoke:     datamodel.Value(uint16(9)),
+	})}
+}
+
+// networkCommissioning is that of a device on Ethernet: nothing to commission.
+func (d *Device) networkCommissioning() *datamodel.Cluster {
+	type network struct {
+		ID        []byte `tlv:"0"`
+		Connected bool   `tlv:"1"`
+	}
+	return &datamodel.Cluster{ID: datamodel.NetworkCommissioning, Revision: 2, Features: datamodel.FeatureEthernet,
+		Attributes: map[interaction.AttributeID]datamodel.AttributeServer{
+			0: datamodel.Value(uint8(1)),                              // MaxNetworks
+			1: datamodel.Value([]network{{[]byte("ethernet"), true}}), // Networks
+			4: datamodel.Value(true),                                  // InterfaceEnabled
+			5: datamodel.Value(tlv.Null[uint8]{}),                     // LastNetworkingStatus
+			6: datamodel.Value(tlv.Null[[]byte]{}),                    // LastNetworkID
+			7: datamodel.Value(tlv.Null[int32]{}),                     // LastConnectErrorValue
+		}}
+}
+
+func (d *Device) generalDiagnostics() *datamodel.Cluster {
+	started := d.cfg.Now()
+	return &datamodel.Cluster{ID: 0x0033, Revision: 2, Attributes: map[interaction.AttributeID]datamodel.AttributeServer{
+		0: datamodel.Value([]bool{}),                                                                    // NetworkInterfaces
+		1: datamodel.Value(uint16(1)),                                                                   // RebootCount
+		2: {Read: func(*interaction.Request) any { return uint64(d.cfg.Now().Sub(started).Seconds()) }}, // UpTime
+		8: datamodel.Value(false),                                                                       // TestEventTriggersEnabled
+	}}
+}
+
+// groupKeyManagement knows the key set of the IPK alone: the light takes no
+// group commands.
+func (d *Device) groupKeyManagement() *datamodel.Cluster {
+	type keySet struct {
+		ID     uint16           `tlv:"0"`
+		Policy uint8            `tlv:"1"`
+		Key0   tlv.Null[[]byte] `tlv:"2"`
+		Start0 tlv.Null[uint64] `tlv:"3"`
+		Key1   tlv.Null[[]byte] `tlv:"4"`
+		Start1 tlv.Null[uint64] `tlv:"5"`
+		Key2   tlv.Null[[]byte] `tlv:"6"`
+		Start2 tlv.Null[uint64] `tlv:"7"`
+	}
+	type request struct {
+		ID uint16 `tlv:"0"`
+	}
+	type response struct {
+		Set keySet `tlv:"0"`
+	}
+	return &datamodel.Cluster{ID: 0x003F, Revision: 2,
+		Attributes: map[interaction.AttributeID]datamodel.AttributeServer{
+			0: datamodel.Value([]bool{}),  // GroupKeyMap
+			1: datamodel.Value([]bool{}),  // GroupTable
+			2: datamodel.Value(uint16(0)), // MaxGroupsPerFabric
+			3: datamodel.Value(uint16(1)), // MaxGroupKeysPerFabric
+		},
+		Commands: map[interaction.CommandID]datamodel.CommandServer{
+			1: {Access: datamodel.Administer, Response: 2, Invoke: func(_ context.Context, _ *interaction.Request, fields tlv.Raw) (any, interaction.StatusIB) {
+				var req request
+				if tlv.Unmarshal(fields, &req) != nil {
+					return invalid()
+				}
+				if req.ID != 0 {
+					return nil, interaction.StatusIB{Status: interaction.NotFound}
+				}
+				return &response{keySet{Start0: tlv.Some(uint64(1))}}, interaction.StatusIB{} // keys are never shown
+			}},
+		}}
+}

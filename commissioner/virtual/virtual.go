@@ -1,0 +1,209 @@
+// Package virtual is a whole simulated Matter device: a root node and an
+// on/off light that can be found, paired, controlled, shared and removed over
+// IP by any controller, with a test attestation of its own making, and with
+// hostile modes that misbehave on purpose.
+//
+// It promises to be a proper device as far as it goes, so that what is tested
+// against it holds for others. It is for demonstrations and tests: production
+// code never imports it, and it keeps nothing over a restart.
+package virtual
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"gatehouse/commissioner/matter/datamodel"
+	"gatehouse/commissioner/matter/exchange"
+	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/commissioner/matter/securechannel"
+	"gatehouse/commissioner/matter/securechannel/spake2p"
+	"gatehouse/commissioner/setup"
+	"gatehouse/fabric/attest/attesttest"
+	"gatehouse/radio"
+	"gatehouse/radio/dnssd"
+)
+
+// maxWrongPasscodes closes the window for good, as devices must.
+const maxWrongPasscodes = 20
+
+// Config says what device it is.
+type Config struct {
+	Name          string
+	Code          setup.Payload // passcode, discriminator, vendor and product
+	SerialNumber  string
+	Software      uint32
+	SoftwareText  string
+	MaxFabrics    int
+	Maker         *attesttest.Maker // who attests it
+	Hostile       Mode
+	Link          radio.Link
+	Port          uint16 // where the link listens
+	Discovery     *dnssd.Conn
+	Now           func() time.Time
+	Random        io.Reader
+	Log           *slog.Logger
+	OnSwitch      func(on bool) // told of every switching; may be nil
+	ConcurrentMax time.Duration // of the fail-safe; zero: 900 s
+}
+
+// Device is a running device.
+type Device struct {
+	cfg         Config
+	manager     *exchange.Manager
+	engine      *interaction.Engine
+	node        *datamodel.Node
+	attestation *attesttest.Device
+	resumptions securechannel.Resumptions
+	ctx         context.Context
+	cancel      context.CancelFunc
+
+	mu        sync.Mutex
+	window    window
+	failSafe  failSafe
+	fabrics   map[uint8]*fabric
+	nextIndex uint8
+	on        bool
+	label     string
+	ads       map[string]*dnssd.Registration // by what they stand for
+	wrong     int                            // passcodes in a row
+}
+
+// New is a device that is not yet reachable.
+func New(cfg Config) (*Device, error) {
+	if cfg.MaxFabrics == 0 {
+		cfg.MaxFabrics = 5
+	}
+	if cfg.Link = cfg.Hostile.link(cfg.Link); cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	m, err := exchange.New(exchange.Config{Now: cfg.Now, Random: cfg.Random, Log: cfg.Log})
+	if err != nil {
+		return nil, err
+	}
+	d := &Device{cfg: cfg, manager: m, engine: interaction.New(m), node: new(datamodel.Node),
+		fabrics: make(map[uint8]*fabric), ads: make(map[string]*dnssd.Registration)}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	number := binary.LittleEndian.Uint64(append([]byte(cfg.SerialNumber), make([]byte, 8)...))
+	d.attestation = cfg.Hostile.maker(cfg.Maker).Device(attesttest.Product{VendorID: cfg.Code.VendorID, ProductID: cfg.Code.ProductID,
+		DeviceType: datamodel.DeviceTypeOnOffLight, Number: number})
+	d.node.Grants = d.grants
+	for _, c := range []*datamodel.Cluster{d.basicInformation(), d.generalCommissioning(), d.networkCommissioning(), d.generalDiagnostics(),
+		d.administratorCommissioning(), d.operationalCredentials(), d.accessControl(), d.groupKeyManagement()} {
+		d.add(0, c)
+	}
+	d.add(1, d.identify())
+	d.add(1, d.onOff())
+	d.add(1, d.descriptor(1, datamodel.DeviceTypeOnOffLight, 3, []interaction.EndpointID{}))
+	d.add(0, d.descriptor(0, datamodel.DeviceTypeRootNode, 3, []interaction.EndpointID{1}))
+	d.engine.Serve(cfg.Hostile.provider(d.node))
+	cfg.Hostile.register(d)
+	responder := &securechannel.Responder{Manager: m, Log: cfg.Log, Resumptions: &d.resumptions,
+		Identities: d.identities, Window: d.openedWindow, Paired: d.paired}
+	responder.Register()
+	return d, nil
+}
+
+func (d *Device) add(e interaction.EndpointID, c *datamodel.Cluster) {
+	var version [4]byte
+	rand.Read(version[:])
+	d.node.Add(e, c, binary.LittleEndian.Uint32(version[:]))
+}
+
+// Start opens the commissioning window of the printed code and makes the
+// device reachable.
+func (d *Device) Start() error {
+	salt := make([]byte, spake2p.MaxSalt)
+	if _, err := io.ReadFull(d.cfg.Random, salt); err != nil {
+		return err
+	}
+	secret, err := spake2p.Derive(d.cfg.Code.Passcode.Reveal(), salt, spake2p.MinIterations)
+	if err != nil {
+		return err
+	}
+	verifier, err := secret.Verifier()
+	if err != nil {
+		return err
+	}
+	discriminator, ok := d.cfg.Code.Discriminator.Full()
+	if !ok {
+		return fmt.Errorf("virtual: the code's discriminator is a short one")
+	}
+	printed := securechannel.Window{Verifier: verifier, Iterations: spake2p.MinIterations, Salt: salt}
+	d.manager.Serve(d.cfg.Link)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.window = window{printed: printed, discriminator: discriminator}
+	return d.open(&printed, discriminator, datamodel.WindowBasic, nil, 0)
+}
+
+// Close makes the device vanish, with a goodbye.
+func (d *Device) Close() {
+	d.cancel()
+	d.mu.Lock()
+	d.failSafe.stop()
+	d.window.stop()
+	for _, ad := range d.ads {
+		ad.Close()
+	}
+	d.mu.Unlock()
+	d.manager.Close()
+}
+
+// On reports whether the light is on.
+func (d *Device) On() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.on
+}
+
+// Fabrics is how many fabrics the device is on.
+func (d *Device) Fabrics() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.fabrics)
+}
+
+// changed tells subscribers of new values. Call it without the lock.
+func (d *Device) changed(e interaction.EndpointID, c interaction.ClusterID, attributes ...interaction.AttributeID) {
+	d.node.Touch(e, c)
+	for _, a := range attributes {
+		d.engine.Changed(interaction.Attribute(e, c, a))
+	}
+}
+
+// advertise makes one of the device's services known, or takes it back (nil).
+// Call it with the lock.
+func (d *Device) advertise(what string, s *dnssd.Service) {
+	if ad := d.ads[what]; ad != nil {
+		ad.Close()
+		delete(d.ads, what)
+	}
+	if s == nil || d.cfg.Discovery == nil {
+		return
+	}
+	ad, err := d.cfg.Discovery.Advertise(d.ctx, *s)
+	if err != nil {
+		d.cfg.Log.Warn("advertising failed", "what", what, "err", err)
+		return
+	}
+	d.ads[what] = ad
+}
+
+func (d *Device) advertiseWindow(mode radio.CommissioningMode, discriminator uint16) {
+	var instance [8]byte
+	rand.Read(instance[:])
+	s := dnssd.CommissionableService(radio.Advertisement{Kind: radio.Commissionable, Instance: fmt.Sprintf("%X", instance), HasDiscriminator: true,
+		Discriminator: discriminator, Vendor: d.cfg.Code.VendorID, Product: d.cfg.Code.ProductID, Mode: mode,
+		DeviceType: datamodel.DeviceTypeOnOffLight, DeviceName: d.cfg.Name}, d.cfg.Port)
+	s.SkipProbe = true // 64 random bits
+	d.advertise("window", &s)
+}
+
+func (d *Device) uniqueID() string { return hex.EncodeToString([]byte(d.cfg.SerialNumber)) }
