@@ -114,7 +114,7 @@ func FuzzPackets(f *testing.F) {
 			c.locked(func(time.Time) {})
 			for _, b := range w.sent {
 				if err := new(dns.Msg).Unpack(b); err != nil {
-					t.Fatalf("we sent what cannot be read: %v", err)
+					t.Fatalf("we sent what cannot be read: %v\n%x", err, b)
 				}
 			}
 		}

@@ -182,7 +182,9 @@ func parseRecord(b []byte, off int, tell func(question) bool) (a answer, next in
 		a.addr, _ = netip.AddrFromSlice(rr.AAAA)
 	}
 	a.target = keyOf(a.spelled)
-	return a, next, true, nil
+	// The codec takes a record without its end for one with an empty target,
+	// and "." says that there is none.
+	return a, next, a.addr.IsValid() || len(a.target) > len("."), nil
 }
 
 // txtStrings splits the wire form of a TXT record. What is cut short is left out.

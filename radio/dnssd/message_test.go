@@ -148,6 +148,20 @@ func TestParseSkipsALongTXT(t *testing.T) {
 	}
 }
 
+func TestParseSkipsWhatLeadsNowhere(t *testing.T) {
+	b := response(t, "x.local. 120 IN SRV 0 0 1 .", "x.local. 120 IN SRV 0 0 1 h.local.", "x.local. 120 IN PTR .")
+	m, err := parse(b, nil, all)
+	if err != nil || len(m.answers) != 1 || m.answers[0].target != "h.local." {
+		t.Errorf("%+v, %v", m.answers, err)
+	}
+	short := response(t, "x.local. 120 IN SRV 0 0 1 .")
+	short = short[:len(short)-1]
+	short[len(short)-7]-- // its length: the target is missing
+	if m, err = parse(short, nil, all); err != nil || len(m.answers) != 0 {
+		t.Errorf("without a target: %+v, %v", m.answers, err)
+	}
+}
+
 func TestEscape(t *testing.T) {
 	for _, label := range []string{"plain", "Otbr #1 (küche)", `a.b\c"d'e@f;g`, "\x00\xff", "123", `\065`} {
 		name := instanceName(label, borderRouterType)
