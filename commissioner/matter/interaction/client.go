@@ -20,6 +20,9 @@ const (
 // defaultWork is what a device may take to answer, beyond the network's time.
 const defaultWork = 10 * time.Second
 
+// ErrTooLong says that a command, a batch or a value fits into no message.
+var ErrTooLong = errors.New("interaction: longer than a message")
+
 var errChunks = fmt.Errorf("interaction: the report is longer than %d octets or %d chunks", MaxReport, MaxChunks)
 
 // AttributeReport is one attribute's value, or the reason why there is none.
@@ -74,6 +77,9 @@ func (d dialogue) send(ctx context.Context, opcode uint8, v any) error {
 	body, err := tlv.Marshal(v)
 	if err != nil {
 		return err
+	}
+	if most := d.x.Session().MaxBody(); len(body) > most {
+		return fmt.Errorf("%w: %d octets, not at most %d", ErrTooLong, len(body), most)
 	}
 	return d.x.Send(ctx, message.Interaction, opcode, body)
 }

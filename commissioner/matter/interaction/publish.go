@@ -185,5 +185,6 @@ func (p *publication) report(ctx context.Context, r *Request) bool {
 		return false
 	}
 	defer d.x.Close()
-	return d.sendReport(ctx, out, &p.id, len(dirty) == 0 && !events)
+	// A subscriber that is gone acknowledges nothing.
+	return d.sendReport(ctx, out, &p.id, len(dirty) == 0 && !events) && d.x.Flush(ctx) == nil
 }
