@@ -1,0 +1,48 @@
+# What each target does stands in the README. Each works alone, from a clean clone.
+GO       ?= go
+FUZZTIME ?= 30s
+PKGS     := ./...
+
+.PHONY: all build demo test check fuzz interop bench vuln clean
+
+all: build
+
+build:
+	$(GO) build -o bin/ ./commissioner/cmd/...
+
+demo: build
+	$(GO) run ./commissioner/cmd/gatehouse-demo bin
+
+test:
+	$(GO) test $(PKGS)
+
+check:
+	@test -z "$$(gofmt -l cluster commissioner fabric radio)" || { gofmt -l cluster commissioner fabric radio; echo 'run gofmt -w on these'; exit 1; }
+	$(GO) vet $(PKGS)
+	$(GO) vet -tags interop ./commissioner/interop/...
+	$(GO) tool staticcheck $(PKGS)
+	$(GO) test -race $(PKGS)
+
+# Every fuzz target in turn, for FUZZTIME each, on both cores.
+fuzz:
+	@set -e; for pkg in $$($(GO) list $(PKGS)); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg | tail -n 3; \
+	  done; \
+	done
+
+interop: build
+	cd commissioner/interop && npm ci --no-audit --no-fund
+	$(GO) test -tags interop -count=1 -v -timeout 80m ./commissioner/interop
+
+bench: build
+	cd commissioner/interop && npm ci --no-audit --no-fund
+	$(GO) run ./commissioner/interop/bench
+
+# Known vulnerabilities, where the database can be reached.
+vuln:
+	$(GO) tool govulncheck $(PKGS)
+
+clean:
+	rm -rf bin
