@@ -45,17 +45,18 @@ func New(seed string) *Maker { return NewForVendor(seed, attest.ID{}) }
 // NewForVendor is the maker of the seed whose root is for one vendor's devices.
 func NewForVendor(seed string, vendor attest.ID) *Maker {
 	m := &Maker{seed: seed}
-	m.paa = m.root("paa", Subject{CommonName: "Gatehouse Test PAA " + seed, VendorID: vendor})
-	m.signer = m.root("cd", Subject{CommonName: "Gatehouse Test CD Signer " + seed})
+	m.paa = m.root("paa", 1, Subject{CommonName: "Gatehouse Test PAA " + seed, VendorID: vendor})
+	m.signer = m.root("cd", 0, Subject{CommonName: "Gatehouse Test CD Signer " + seed})
 	return m
 }
 
-func (m *Maker) root(role string, name Subject) Authority {
+// root is self-signed. Its path length tells a PAA from a signer.
+func (m *Maker) root(role string, pathLen int, name Subject) Authority {
 	key := m.Key(role)
 	t := Template{
 		Serial: []byte{1}, Issuer: name, Subject: name,
 		NotBefore: birth, NotAfter: forever, PublicKey: publicKey(key),
-		IsCA: true, PathLen: 1, KeyUsage: cert.KeyCertSign | cert.CRLSign,
+		IsCA: true, PathLen: pathLen, KeyUsage: cert.KeyCertSign | cert.CRLSign,
 	}
 	t.AuthorityKeyID = t.PublicKey.ID()
 	return Authority{t.Sign(key), t.Subject, key}
