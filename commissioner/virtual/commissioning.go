@@ -16,18 +16,17 @@ const (
 )
 
 func (d *Device) generalCommissioning() *datamodel.Cluster {
-	var breadcrumb uint64
 	command := func(response interaction.CommandID, f func(context.Context, *interaction.Request, tlv.Raw) (any, interaction.StatusIB)) datamodel.CommandServer {
 		return datamodel.CommandServer{Access: datamodel.Administer, Response: response, Invoke: d.cfg.Hostile.command(f)}
 	}
 	return &datamodel.Cluster{ID: datamodel.GeneralCommissioning, Revision: 2,
 		Attributes: map[interaction.AttributeID]datamodel.AttributeServer{
 			datamodel.CommissioningBreadcrumb: {
-				Read: func(*interaction.Request) any { d.mu.Lock(); defer d.mu.Unlock(); return breadcrumb },
+				Read: func(*interaction.Request) any { d.mu.Lock(); defer d.mu.Unlock(); return d.breadcrumb },
 				Write: func(_ *interaction.Request, v tlv.Raw, _ bool) interaction.Status {
 					d.mu.Lock()
 					defer d.mu.Unlock()
-					if tlv.Unmarshal(v, &breadcrumb) != nil {
+					if tlv.Unmarshal(v, &d.breadcrumb) != nil {
 						return interaction.InvalidDataType
 					}
 					return interaction.Success
@@ -64,6 +63,7 @@ func (d *Device) armFailSafe(_ context.Context, r *interaction.Request, fields t
 		return answer(datamodel.CommissioningValueOutsideRange)
 	case req.Seconds > 0:
 		d.arm(r.Session, time.Duration(req.Seconds)*time.Second)
+		d.breadcrumb = req.Breadcrumb
 	case f.armed():
 		time.AfterFunc(0, func() { // after this answer is on its way
 			d.mu.Lock()
@@ -84,6 +84,7 @@ func (d *Device) setRegulatory(_ context.Context, _ *interaction.Request, fields
 	if !d.failSafe.armed() {
 		return answer(datamodel.CommissioningNoFailSafe)
 	}
+	d.breadcrumb = req.Breadcrumb
 	return answer(datamodel.CommissioningOK)
 }
 
@@ -97,7 +98,7 @@ func (d *Device) complete(_ context.Context, r *interaction.Request, _ tlv.Raw) 
 		return answer(datamodel.CommissioningInvalidAuthentication)
 	}
 	d.failSafe.stop()
-	d.failSafe = failSafe{}
+	d.failSafe, d.breadcrumb = failSafe{}, 0
 	d.shut()
 	if s := d.window.pase; s != nil {
 		d.window.pase = nil

@@ -2,6 +2,8 @@ package virtual
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"gatehouse/commissioner/matter/datamodel"
 	"gatehouse/commissioner/matter/interaction"
@@ -46,12 +48,23 @@ func (d *Device) visible(r *interaction.Request) []*fabric {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var list []*fabric
-	for i := uint8(1); i <= d.nextIndex; i++ {
-		if f := d.fabrics[i]; f != nil && (!r.FabricFiltered || i == r.Session.Fabric()) {
-			list = append(list, f)
+	for _, i := range slices.Sorted(maps.Keys(d.fabrics)) {
+		if !r.FabricFiltered || i == r.Session.Fabric() {
+			list = append(list, d.fabrics[i])
 		}
 	}
 	return list
+}
+
+// newIndex is one that no fabric has, nor had lately: sessions of one that was
+// left may still be open. Call it with the lock.
+func (d *Device) newIndex() uint8 {
+	for {
+		d.lastIndex = d.lastIndex%maxFabrics + 1
+		if d.fabrics[d.lastIndex] == nil {
+			return d.lastIndex
+		}
+	}
 }
 
 func each[T any](fabrics []*fabric, f func(*fabric) T) []T {
@@ -233,8 +246,7 @@ func (d *Device) addNOC(_ context.Context, _ *interaction.Request, fields tlv.Ra
 			return nocStatus(datamodel.NOCFabricConflict, "")
 		}
 	}
-	d.nextIndex++
-	f := &fabric{index: d.nextIndex, compressed: cert.CompressFabric(key, node.FabricID), root: root.Certificate().TLV(), vendor: req.AdminVendor,
+	f := &fabric{index: d.newIndex(), compressed: cert.CompressFabric(key, node.FabricID), root: root.Certificate().TLV(), vendor: req.AdminVendor,
 		ipk: cert.NewEpochKey([cert.GroupKeyLength]byte(req.IPK))}
 	f.acl = []datamodel.ACLEntry{{Privilege: datamodel.Administer, AuthMode: datamodel.AuthCASE, Subjects: tlv.Some([]uint64{req.AdminSubject}), FabricIndex: f.index}}
 	f.identity = &securechannel.Identity{Index: f.index, Fabric: node.FabricID, Node: node.NodeID, Root: root, NOC: req.NOC, ICAC: req.ICAC,

@@ -55,7 +55,7 @@ func (d *Device) arm(by *exchange.Session, length time.Duration) {
 func (d *Device) rollBack() {
 	f := d.failSafe
 	f.stop()
-	d.failSafe = failSafe{}
+	d.failSafe, d.breadcrumb = failSafe{}, 0
 	if f.added != nil {
 		d.drop(f.added)
 	}

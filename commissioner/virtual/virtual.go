@@ -10,9 +10,10 @@ package virtual
 
 import (
 	"context"
-	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -30,27 +31,29 @@ import (
 	"gatehouse/radio/dnssd"
 )
 
-// maxWrongPasscodes closes the window for good, as devices must.
-const maxWrongPasscodes = 20
+const (
+	maxWrongPasscodes = 20 // close the window for good, as devices must
+	defaultFabrics    = 5  // the least that a device must have room for
+	maxFabrics        = 254
+)
 
 // Config says what device it is.
 type Config struct {
-	Name          string
-	Code          setup.Payload // passcode, discriminator, vendor and product
-	SerialNumber  string
-	Software      uint32
-	SoftwareText  string
-	MaxFabrics    int
-	Maker         *attesttest.Maker // who attests it
-	Hostile       Mode
-	Link          radio.Link
-	Port          uint16 // where the link listens
-	Discovery     *dnssd.Conn
-	Now           func() time.Time
-	Random        io.Reader
-	Log           *slog.Logger
-	OnSwitch      func(on bool) // told of every switching; may be nil
-	ConcurrentMax time.Duration // of the fail-safe; zero: 900 s
+	Name         string
+	Code         setup.Payload // passcode, discriminator, vendor and product
+	SerialNumber string        // tells devices of one maker apart
+	Software     uint32
+	SoftwareText string
+	MaxFabrics   int               // 0: defaultFabrics
+	Maker        *attesttest.Maker // who attests it
+	Hostile      Mode
+	Link         radio.Link
+	Port         uint16      // where the link listens
+	Discovery    *dnssd.Conn // nil: the device is announced nowhere
+	Now          func() time.Time
+	Random       io.Reader
+	Log          *slog.Logger
+	OnSwitch     func(on bool) // told of every switching; may be nil
 }
 
 // Device is a running device.
@@ -64,21 +67,25 @@ type Device struct {
 	ctx         context.Context
 	cancel      context.CancelFunc
 
-	mu        sync.Mutex
-	window    window
-	failSafe  failSafe
-	fabrics   map[uint8]*fabric
-	nextIndex uint8
-	on        bool
-	label     string
-	ads       map[string]*dnssd.Registration // by what they stand for
-	wrong     int                            // passcodes in a row
+	mu         sync.Mutex
+	window     window
+	failSafe   failSafe
+	breadcrumb uint64
+	fabrics    map[uint8]*fabric
+	lastIndex  uint8 // that was given to a fabric
+	on         bool
+	label      string
+	ads        map[string]*dnssd.Registration // by what they stand for
+	wrong      int                            // passcodes in a row
 }
 
 // New is a device that is not yet reachable.
 func New(cfg Config) (*Device, error) {
 	if cfg.MaxFabrics == 0 {
-		cfg.MaxFabrics = 5
+		cfg.MaxFabrics = defaultFabrics
+	}
+	if cfg.MaxFabrics < 1 || cfg.MaxFabrics > maxFabrics {
+		return nil, fmt.Errorf("virtual: a device has room for 1 to %d fabrics, not %d", maxFabrics, cfg.MaxFabrics)
 	}
 	if cfg.Link = cfg.Hostile.link(cfg.Link); cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -90,18 +97,17 @@ func New(cfg Config) (*Device, error) {
 	d := &Device{cfg: cfg, manager: m, engine: interaction.New(m), node: new(datamodel.Node),
 		fabrics: make(map[uint8]*fabric), ads: make(map[string]*dnssd.Registration)}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
-	number := binary.LittleEndian.Uint64(append([]byte(cfg.SerialNumber), make([]byte, 8)...))
 	d.attestation = cfg.Hostile.maker(cfg.Maker).Device(attesttest.Product{VendorID: cfg.Code.VendorID, ProductID: cfg.Code.ProductID,
-		DeviceType: datamodel.DeviceTypeOnOffLight, Number: number})
+		DeviceType: datamodel.DeviceTypeOnOffLight, Number: binary.BigEndian.Uint64(d.fingerprint())})
 	d.node.Grants = d.grants
-	for _, c := range []*datamodel.Cluster{d.basicInformation(), d.generalCommissioning(), d.networkCommissioning(), d.generalDiagnostics(),
-		d.administratorCommissioning(), d.operationalCredentials(), d.accessControl(), d.groupKeyManagement()} {
-		d.add(0, c)
+	if err := errors.Join(
+		d.add(0, d.descriptor(0, datamodel.DeviceTypeRootNode, 3, []interaction.EndpointID{1}),
+			d.basicInformation(), d.generalCommissioning(), d.networkCommissioning(), d.generalDiagnostics(),
+			d.administratorCommissioning(), d.operationalCredentials(), d.accessControl(), d.groupKeyManagement()),
+		d.add(1, d.descriptor(1, datamodel.DeviceTypeOnOffLight, 3, []interaction.EndpointID{}), d.identify(), d.onOff()),
+	); err != nil {
+		return nil, err
 	}
-	d.add(1, d.identify())
-	d.add(1, d.onOff())
-	d.add(1, d.descriptor(1, datamodel.DeviceTypeOnOffLight, 3, []interaction.EndpointID{}))
-	d.add(0, d.descriptor(0, datamodel.DeviceTypeRootNode, 3, []interaction.EndpointID{1}))
 	d.engine.Serve(cfg.Hostile.provider(d.node))
 	cfg.Hostile.register(d)
 	responder := &securechannel.Responder{Manager: m, Log: cfg.Log, Resumptions: &d.resumptions,
@@ -110,10 +116,15 @@ func New(cfg Config) (*Device, error) {
 	return d, nil
 }
 
-func (d *Device) add(e interaction.EndpointID, c *datamodel.Cluster) {
-	var version [4]byte
-	rand.Read(version[:])
-	d.node.Add(e, c, binary.LittleEndian.Uint32(version[:]))
+func (d *Device) add(e interaction.EndpointID, clusters ...*datamodel.Cluster) error {
+	for _, c := range clusters {
+		var version [4]byte
+		if _, err := io.ReadFull(d.cfg.Random, version[:]); err != nil {
+			return err
+		}
+		d.node.Add(e, c, binary.LittleEndian.Uint32(version[:]))
+	}
+	return nil
 }
 
 // Start opens the commissioning window of the printed code and makes the
@@ -198,7 +209,10 @@ func (d *Device) advertise(what string, s *dnssd.Service) {
 
 func (d *Device) advertiseWindow(mode radio.CommissioningMode, discriminator uint16) {
 	var instance [8]byte
-	rand.Read(instance[:])
+	if _, err := io.ReadFull(d.cfg.Random, instance[:]); err != nil {
+		d.cfg.Log.Warn("advertising failed", "err", err)
+		return
+	}
 	s := dnssd.CommissionableService(radio.Advertisement{Kind: radio.Commissionable, Instance: fmt.Sprintf("%X", instance), HasDiscriminator: true,
 		Discriminator: discriminator, Vendor: d.cfg.Code.VendorID, Product: d.cfg.Code.ProductID, Mode: mode,
 		DeviceType: datamodel.DeviceTypeOnOffLight, DeviceName: d.cfg.Name}, d.cfg.Port)
@@ -206,4 +220,10 @@ func (d *Device) advertiseWindow(mode radio.CommissioningMode, discriminator uin
 	d.advertise("window", &s)
 }
 
-func (d *Device) uniqueID() string { return hex.EncodeToString([]byte(d.cfg.SerialNumber)) }
+// fingerprint is what of the serial number fits where that does not.
+func (d *Device) fingerprint() []byte {
+	sum := sha256.Sum256([]byte(d.cfg.SerialNumber))
+	return sum[:16]
+}
+
+func (d *Device) uniqueID() string { return hex.EncodeToString(d.fingerprint()) }
