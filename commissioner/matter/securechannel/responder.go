@@ -54,13 +54,16 @@ func (r *Responder) handle(ctx context.Context, x *exchange.Exchange, first exch
 		if x.Session().Kind() != exchange.Unsecured {
 			return
 		}
-		defer r.running.Add(-1)
 		if r.running.Add(1) > maxHandshakes {
 			wait := binary.LittleEndian.AppendUint16(nil, uint16(busyWait.Milliseconds()))
 			report(ctx, x, (&Status{General: Busy, Code: CodeBusy, Data: wait}).Encode())
-			return
+		} else {
+			r.handshake(ctx, x, first)
 		}
-		r.handshake(ctx, x, first)
+		r.running.Add(-1)
+		flush, cancel := context.WithTimeout(ctx, x.Session().ResponseTimeout(0))
+		defer cancel()
+		x.Flush(flush) // the last report, which the peer may have missed
 	}
 }
 
@@ -88,9 +91,6 @@ func (r *Responder) handshake(ctx context.Context, x *exchange.Exchange, first e
 		h.refuse(ctx, err, code)
 		r.Log.Info("handshake failed", "from", x.Session().Addr(), "err", err)
 	}
-	flush, cancel := context.WithTimeout(ctx, x.Session().ResponseTimeout(0))
-	defer cancel()
-	x.Flush(flush)
 }
 
 func (r *Responder) pase(ctx context.Context, h handshake, body []byte) error {
