@@ -94,6 +94,7 @@ func TestPASE(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // the device is told a little later
 		talk(t, w.a, w.b, s)
 		talk(t, w.b, w.a, w.served)
 		if s.Challenge() != w.served.Challenge() || s.Challenge() == [16]byte{} {
