@@ -2,10 +2,8 @@ package store
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
-	"math"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -76,29 +74,11 @@ func decodeEntry(index uint64, b []byte, l *raft.Log) error {
 	return nil
 }
 
-// bounds are the first and the last index of the log, 0 if it is empty.
-func bounds(tx *bbolt.Tx) (first, last uint64) {
-	c := tx.Bucket(logBucket).Cursor()
-	if k, _ := c.First(); k != nil {
-		first = binary.BigEndian.Uint64(k)
-	}
-	if k, _ := c.Last(); k != nil {
-		last = binary.BigEndian.Uint64(k)
-	}
-	return first, last
-}
-
 // FirstIndex is the log's first index, or 0.
-func (s *Store) FirstIndex() (first uint64, err error) {
-	err = s.view(func(tx *bbolt.Tx) error { first, _ = bounds(tx); return nil })
-	return first, err
-}
+func (s *Store) FirstIndex() (uint64, error) { return s.now().First, s.broken() }
 
 // LastIndex is the log's last index, or 0.
-func (s *Store) LastIndex() (last uint64, err error) {
-	err = s.view(func(tx *bbolt.Tx) error { _, last = bounds(tx); return nil })
-	return last, err
-}
+func (s *Store) LastIndex() (uint64, error) { return s.now().Last, s.broken() }
 
 // GetLog reads an entry; raft.ErrLogNotFound if there is none.
 func (s *Store) GetLog(index uint64, l *raft.Log) error {
@@ -123,39 +103,49 @@ func (s *Store) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l})
 // StoreLogs appends entries, all or none, in one transaction. They must follow
 // the last one.
 func (s *Store) StoreLogs(logs []*raft.Log) error {
-	return s.update(func(tx *bbolt.Tx) error {
+	return s.update(func(tx *bbolt.Tx, m *summary) error {
 		bucket := tx.Bucket(logBucket)
 		bucket.FillPercent = fill
-		_, last := bounds(tx)
 		for _, l := range logs {
-			if last != 0 && l.Index != last+1 {
-				return fmt.Errorf("log entry %d after %d", l.Index, last)
-			}
-			if len(l.Extensions) > math.MaxUint32 {
-				return errors.New("extensions too long")
+			switch {
+			case m.Last == 0:
+				m.First = l.Index
+			case l.Index != m.Last+1:
+				return fmt.Errorf("log entry %d after %d", l.Index, m.Last)
 			}
 			if err := bucket.Put(key(l.Index), encodeEntry(l)); err != nil {
 				return err
 			}
-			last = l.Index
+			m.Last = l.Index
 		}
 		return nil
 	})
 }
 
-// DeleteRange removes the entries from low to high, both included.
+// DeleteRange removes the entries from low to high, both included, from either
+// end of the log.
 func (s *Store) DeleteRange(low, high uint64) error {
-	return s.update(func(tx *bbolt.Tx) error { return deleteRange(tx, low, high) })
-}
-
-func deleteRange(tx *bbolt.Tx, low, high uint64) error {
-	c := tx.Bucket(logBucket).Cursor()
-	for k, _ := c.Seek(key(low)); k != nil && binary.BigEndian.Uint64(k) <= high; k, _ = c.Seek(key(low)) {
-		if err := c.Delete(); err != nil {
-			return err
+	return s.update(func(tx *bbolt.Tx, m *summary) error {
+		low, high := max(low, m.First), min(high, m.Last)
+		switch {
+		case m.Last == 0 || low > high:
+			return nil
+		case low == m.First && high == m.Last:
+			m.First, m.Last = 0, 0
+		case low == m.First:
+			m.First = high + 1
+		case high == m.Last:
+			m.Last = low - 1
+		default:
+			return fmt.Errorf("log entries %d to %d of %d to %d", low, high, m.First, m.Last)
 		}
-	}
-	return nil
+		for i := low; i <= high; i++ {
+			if err := tx.Bucket(logBucket).Delete(key(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // IsMonotonic says that the log has no gaps; see raft.MonotonicLogStore.

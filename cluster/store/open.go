@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // The ways out, said with whatever is refused.
@@ -76,9 +77,9 @@ func (s *Store) openDatabase() error {
 	}
 	db, err := bbolt.Open(s.cfg.database(), 0o600, o)
 	switch {
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, berrors.ErrTimeout):
 		return errors.New("another process has it open: end that one first")
-	case errors.Is(err, bbolt.ErrInvalid), errors.Is(err, bbolt.ErrChecksum), errors.Is(err, bbolt.ErrVersionMismatch):
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
 		return fmt.Errorf("%s is damaged or no database (%w); %s", databaseName, err, wayOut)
 	case err != nil:
 		return err
@@ -100,19 +101,54 @@ func (s *Store) check(tx *bbolt.Tx) error {
 	switch {
 	case info.Size() < tx.Size():
 		return fmt.Errorf("%s is cut off: %d of %d octets; %s", databaseName, info.Size(), tx.Size(), wayOut)
-	case meta == nil || tx.Bucket(logBucket) == nil || tx.Bucket(stableBucket) == nil || string(meta.Get(magicKey)) != magic:
+	case meta == nil || tx.Bucket(logBucket) == nil || string(meta.Get(magicKey)) != magic:
 		return fmt.Errorf("%s is not a trust state; %s", databaseName, wayOut)
 	}
 	if format := meta.Get(formatKey); !bytes.Equal(format, []byte{Format}) {
 		return fmt.Errorf("it is of format %x, this release reads %02x: install the release that wrote it", format, Format)
 	}
-	if owner := meta.Get(ownerKey); string(owner) != string(s.cfg.Owner) {
-		return fmt.Errorf("it belongs to gateway %s, this is %s: a state directory cannot be moved from one gateway to another", owner, s.cfg.Owner)
+	if s.summary, err = readSummary(tx); err != nil {
+		return fmt.Errorf("%w; %s", err, wayOut)
 	}
-	return s.checkLog(tx)
+	if s.summary.Owner != string(s.cfg.Owner) {
+		return fmt.Errorf("it belongs to gateway %s, this is %s: a state directory cannot be moved from one gateway to another", s.summary.Owner, s.cfg.Owner)
+	}
+	if err := s.checkLog(tx); err != nil {
+		return fmt.Errorf("%w; %s", err, wayOut)
+	}
+	return s.checkCovered()
 }
 
+// checkLog reads every entry, and then has bbolt look after its free pages: one
+// that is free and in use would be overwritten.
 func (s *Store) checkLog(tx *bbolt.Tx) error {
+	want := s.summary.First
+	err := tx.Bucket(logBucket).ForEach(func(k, v []byte) error {
+		if len(k) != 8 || binary.BigEndian.Uint64(k) != want {
+			return fmt.Errorf("log entry %d is missing", want)
+		}
+		var l raft.Log
+		if err := decodeEntry(want, v, &l); err != nil {
+			return err
+		}
+		want++
+		return nil
+	})
+	if err == nil && s.summary.Last != 0 && want != s.summary.Last+1 {
+		err = fmt.Errorf("log entries %d to %d are missing", want, s.summary.Last)
+	}
+	if err != nil {
+		return err
+	}
+	for e := range tx.Check() { // to the end, or its goroutine stays
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// checkCovered verifies that the newest snapshot reaches to where the log
+// begins.
+func (s *Store) checkCovered() error {
 	snapshots, err := s.List()
 	if err != nil {
 		return fmt.Errorf("%w; %s", err, older)
@@ -121,22 +157,10 @@ func (s *Store) checkLog(tx *bbolt.Tx) error {
 	if len(snapshots) > 0 {
 		covered = snapshots[0].Index
 	}
-	first, _ := bounds(tx)
-	if first > covered+1 {
+	if first := s.summary.First; first > covered+1 {
 		return fmt.Errorf("the log begins at entry %d, but the newest snapshot is of entry %d: the snapshots were lost or not copied; %s", first, covered, wayOut)
 	}
-	want := first
-	return tx.Bucket(logBucket).ForEach(func(k, v []byte) error {
-		if len(k) != 8 || binary.BigEndian.Uint64(k) != want {
-			return fmt.Errorf("log entry %d is missing; %s", want, wayOut)
-		}
-		var l raft.Log
-		if err := decodeEntry(want, v, &l); err != nil {
-			return fmt.Errorf("%w; %s", err, wayOut)
-		}
-		want++
-		return nil
-	})
+	return nil
 }
 
 // dropCovered ends what a crash left half done: a snapshot from the leader is
@@ -144,18 +168,10 @@ func (s *Store) checkLog(tx *bbolt.Tx) error {
 // snapshot would leave a gap.
 func (s *Store) dropCovered() error {
 	snapshots, err := s.List()
-	if err != nil || len(snapshots) == 0 {
+	if err != nil || len(snapshots) == 0 || s.summary.Last >= snapshots[0].Index {
 		return err
 	}
-	first, err := s.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := s.LastIndex()
-	if err != nil || last == 0 || last >= snapshots[0].Index {
-		return err
-	}
-	return s.DeleteRange(first, last)
+	return s.DeleteRange(s.summary.First, s.summary.Last)
 }
 
 var _ interface {

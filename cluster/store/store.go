@@ -9,7 +9,7 @@
 //
 // A state directory holds
 //
-//	state.db             log, votes and what this directory is, in bbolt
+//	state.db             log, term, vote and what this directory is, in bbolt
 //	snapshots/*.snapshot the trust state at an index; the newest two
 //
 // state.db gets its name last, so that a directory has it only once it is
@@ -17,7 +17,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +27,7 @@ import (
 
 	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"gatehouse/cluster/durable"
 )
@@ -40,17 +40,13 @@ const (
 	snapshotsDir = "snapshots"
 	magic        = "gatehouse trust state"
 	lockWait     = time.Second // a process that is just ending may still hold the lock
-	mapped       = 32 << 20    // octets mapped at once, so that reads seldom hold up writes
 )
 
 var (
-	metaBucket   = []byte("meta")
-	logBucket    = []byte("log")
-	stableBucket = []byte("stable")
-
-	magicKey  = []byte("magic")
-	formatKey = []byte("format")
-	ownerKey  = []byte("owner")
+	metaBucket = []byte("meta")
+	logBucket  = []byte("log")
+	magicKey   = []byte("magic")
+	formatKey  = []byte("format")
 )
 
 // ErrNone is a directory in which no state was ever created.
@@ -81,8 +77,9 @@ type Store struct {
 	step durable.Step
 	db   *bbolt.DB
 
-	mu     sync.Mutex
-	failed error
+	mu      sync.Mutex
+	failed  error
+	summary summary // as last committed
 
 	snapshots sync.Mutex // held while one is written
 }
@@ -104,6 +101,9 @@ func create(cfg Config, first func(*Store) error) error {
 	if err := os.MkdirAll(filepath.Join(cfg.Dir, snapshotsDir), 0o700); err != nil {
 		return err
 	}
+	if err := durable.SyncDir(step, filepath.Dir(cfg.Dir)); err != nil {
+		return err
+	}
 	if left, err := snapshotFiles(cfg.Dir); err != nil || len(left) > 0 {
 		return errors.Join(errors.New("there are snapshots without their database: move them away"), err)
 	}
@@ -114,8 +114,8 @@ func create(cfg Config, first func(*Store) error) error {
 	if err != nil {
 		return err
 	}
-	s := &Store{cfg: cfg, step: step, db: db}
-	if err = s.update(putMeta(cfg.Owner)); err == nil && first != nil {
+	s := &Store{cfg: cfg, step: step, db: db, summary: summary{Owner: string(cfg.Owner)}}
+	if err = s.update(func(tx *bbolt.Tx, _ *summary) error { return putMeta(tx) }); err == nil && first != nil {
 		err = first(s)
 	}
 	if err = errors.Join(err, db.Close()); err != nil {
@@ -124,24 +124,20 @@ func create(cfg Config, first func(*Store) error) error {
 	return durable.Rename(step, temporary, cfg.database())
 }
 
-func putMeta(owner raft.ServerID) func(*bbolt.Tx) error {
-	return func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{logBucket, stableBucket, metaBucket} {
-			if _, err := tx.CreateBucket(name); err != nil {
-				return err
-			}
-		}
-		meta := tx.Bucket(metaBucket)
-		return errors.Join(meta.Put(magicKey, []byte(magic)), meta.Put(formatKey, []byte{Format}), meta.Put(ownerKey, []byte(owner)))
+func putMeta(tx *bbolt.Tx) error {
+	meta, err := tx.CreateBucket(metaBucket)
+	if err != nil {
+		return err
 	}
+	_, err = tx.CreateBucket(logBucket)
+	return errors.Join(err, meta.Put(magicKey, []byte(magic)), meta.Put(formatKey, []byte{Format}))
 }
 
 func options() *bbolt.Options {
 	return &bbolt.Options{
-		Timeout:         lockWait,
-		FreelistType:    bbolt.FreelistMapType,
-		InitialMmapSize: mapped,
-		NoStatistics:    true,
+		Timeout:      lockWait,
+		FreelistType: bbolt.FreelistMapType,
+		NoStatistics: true,
 	}
 }
 
@@ -167,18 +163,22 @@ func (s *Store) broken() error {
 }
 
 // update changes the database, for good once it returns nil.
-func (s *Store) update(change func(*bbolt.Tx) error) error {
+func (s *Store) update(change func(*bbolt.Tx, *summary) error) error {
 	if err := s.broken(); err != nil {
 		return err
 	}
 	tx, err := s.db.Begin(true)
-	if errors.Is(err, bbolt.ErrDatabaseNotOpen) {
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return err // closed: nothing was tried
 	}
 	if err != nil {
 		return s.fail(err)
 	}
-	if err = change(tx); err == nil {
+	next := s.now()
+	if err = change(tx, &next); err == nil {
+		err = next.put(tx)
+	}
+	if err == nil {
 		err = s.step("commit", tx.Commit)
 	}
 	if err != nil {
@@ -186,6 +186,9 @@ func (s *Store) update(change func(*bbolt.Tx) error) error {
 		_ = tx.Rollback()
 		return s.fail(err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.summary = next
 	return nil
 }
 
@@ -194,38 +197,4 @@ func (s *Store) view(read func(*bbolt.Tx) error) error {
 		return err
 	}
 	return s.db.View(read)
-}
-
-// Set keeps a value.
-func (s *Store) Set(key, value []byte) error {
-	return s.update(func(tx *bbolt.Tx) error { return tx.Bucket(stableBucket).Put(key, value) })
-}
-
-// Get is a value kept, or nil.
-func (s *Store) Get(key []byte) (value []byte, err error) {
-	err = s.view(func(tx *bbolt.Tx) error {
-		// The database's memory is gone with the transaction.
-		if v := tx.Bucket(stableBucket).Get(key); v != nil {
-			value = append([]byte{}, v...)
-		}
-		return nil
-	})
-	return value, err
-}
-
-// SetUint64 keeps a number.
-func (s *Store) SetUint64(key []byte, n uint64) error {
-	return s.Set(key, binary.BigEndian.AppendUint64(nil, n))
-}
-
-// GetUint64 is a number kept, or 0.
-func (s *Store) GetUint64(key []byte) (uint64, error) {
-	value, err := s.Get(key)
-	if err != nil || value == nil {
-		return 0, err
-	}
-	if len(value) != 8 {
-		return 0, s.fail(fmt.Errorf("%q is no number", key))
-	}
-	return binary.BigEndian.Uint64(value), nil
 }

@@ -1,0 +1,202 @@
+// Package found founds a home: it mints the fabric, the first gateway's
+// identity and the recovery kit, and commits the first entry of the trust
+// state.
+//
+// It promises an order that survives a crash at any point: first the recovery
+// kit, then the gateway's keys, then an empty log, then the founding entry. A
+// founding that was interrupted is taken up again with the same gateway keys
+// and a new fabric; the kit of the one before is of no use to anybody.
+package found
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gatehouse/cluster"
+	"gatehouse/cluster/durable"
+	"gatehouse/cluster/keyfile"
+	"gatehouse/cluster/store"
+	"gatehouse/fabric"
+	"gatehouse/fabric/cert"
+	"gatehouse/fabric/issuer"
+	"gatehouse/fabric/seal"
+)
+
+// gatewayTag identifies the gateways' CAT; zones' begin above it.
+const gatewayTag = 0x0001
+
+// Config says what to found and where.
+type Config struct {
+	Dir        string // the state directory; made if need be
+	Kit        string // file of the recovery kit; must not exist
+	Passphrase string // of the kit
+	Home       string // name of the home
+	Gateway    string // name of the first gateway
+	VendorID   uint16 // administrator's vendor, told to devices
+	Now        time.Time
+	Cluster    cluster.Config // but for Dir and Node
+}
+
+// ErrFounded says that the directory has a home already.
+var ErrFounded = errors.New("this gateway has a home already")
+
+// LogDir is where below a state directory the log lives.
+func LogDir(dir string) string { return filepath.Join(dir, "log") }
+
+// Found founds the home and returns its trust state.
+func Found(ctx context.Context, c Config) (*fabric.State, error) {
+	if err := seal.CheckPassphrase(c.Passphrase); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	keys, fresh, err := gatewayKeys(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if !fresh {
+		if err := refuseFounded(c, keys.Node); err != nil {
+			return nil, err
+		}
+	}
+	cmd, kit, err := mint(c, keys)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeKit(c, kit); err != nil {
+		return nil, err
+	}
+	if fresh {
+		if err := keyfile.Create(c.Dir, keys); err != nil {
+			return nil, err
+		}
+	}
+	return commit(ctx, c, keys.Node, cmd)
+}
+
+// gatewayKeys are those of a founding that was interrupted, or new ones.
+func gatewayKeys(dir string) (k keyfile.Keys, fresh bool, err error) {
+	if k, err = keyfile.Load(dir); err == nil || !errors.Is(err, keyfile.ErrNone) {
+		return k, false, err
+	}
+	if k.Operational, err = issuer.GenerateKey(rand.Reader); err != nil {
+		return k, true, err
+	}
+	if k.Sealing, err = seal.NewSealingKey(); err != nil {
+		return k, true, err
+	}
+	var b [8]byte // below 2^48, as all node ids of ours
+	for k.Node == 0 {
+		if _, err := io.ReadFull(rand.Reader, b[:6]); err != nil {
+			return k, true, err
+		}
+		k.Node = cert.NodeID(binary.LittleEndian.Uint64(b[:]))
+	}
+	return k, true, nil
+}
+
+func (c Config) cluster(node cert.NodeID) cluster.Config {
+	cfg := c.Cluster
+	cfg.Dir, cfg.Node = LogDir(c.Dir), node
+	return cfg
+}
+
+// refuseFounded refuses to found a second home where the log has one.
+func refuseFounded(c Config, node cert.NodeID) error {
+	l, err := cluster.Open(c.cluster(node))
+	if errors.Is(err, store.ErrNone) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer l.Close()
+	if l.State().Founded() {
+		return ErrFounded
+	}
+	return nil
+}
+
+// mint makes all that a home rests on.
+func mint(c Config, keys keyfile.Keys) (*fabric.Command, seal.Kit, error) {
+	birth := c.Now.UTC().Truncate(time.Second)
+	f, err := issuer.NewFabric(rand.Reader, issuer.Params{Birth: birth})
+	if err != nil {
+		return nil, seal.Kit{}, err
+	}
+	defer f.IssuerKey.Erase()
+	defer f.IPK.Erase()
+	serial := make([]byte, 12)
+	if _, err := io.ReadFull(rand.Reader, serial); err != nil {
+		return nil, seal.Kit{}, err
+	}
+	serial[0] = 'F' // the founder's; devices' come from the log
+	cat := cert.NewCAT(gatewayTag, 1)
+	noc, err := issuer.Issue(f.ICAC, f.IssuerKey, issuer.Reservation{Node: keys.Node, Fabric: f.FabricID, Serial: serial,
+		CATs: []cert.CAT{cat}, PublicKey: keys.Operational.PublicKey(), NotBefore: birth})
+	if err != nil {
+		return nil, seal.Kit{}, err
+	}
+	generation := fabric.Generation{Number: 1, ICAC: f.ICAC}
+	public := keys.Sealing.Public()
+	ipk, err := keyfile.SealGeneration(f.FabricID, &generation, f.IssuerKey, f.IPK, keys.Node, public)
+	if err != nil {
+		return nil, seal.Kit{}, err
+	}
+	cmd := &fabric.Command{Version: fabric.Version, Time: c.Now.UnixMilli(), Found: &fabric.Found{
+		Home:       fabric.Home{Name: c.Home, FabricID: f.FabricID, Root: f.RCAC, Birth: birth.UnixMilli(), VendorID: c.VendorID, GatewayCAT: cat, IPK: ipk},
+		Generation: generation,
+		Gateway:    fabric.Gateway{Node: keys.Node, Name: c.Gateway, NOC: noc, SealKey: public},
+	}}
+	return cmd, seal.Kit{Home: c.Home, FabricID: f.FabricID, Root: f.RCAC, Key: f.RootKey, Made: birth}, nil
+}
+
+// writeKit writes the kit, opens it again as a person would, and then forgets
+// the root key.
+func writeKit(c Config, kit seal.Kit) error {
+	defer kit.Key.Erase()
+	if _, err := os.Lstat(c.Kit); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s is there already: a recovery kit is never overwritten", c.Kit)
+	}
+	sealed, err := seal.SealKit(kit, c.Passphrase)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(durable.Plain, c.Kit, sealed); err != nil {
+		return err
+	}
+	written, err := os.ReadFile(c.Kit)
+	if err != nil {
+		return err
+	}
+	again, err := seal.OpenKit(written, c.Passphrase)
+	if err != nil {
+		return fmt.Errorf("%s was written but does not open: %w", c.Kit, err)
+	}
+	again.Key.Erase()
+	return nil
+}
+
+// commit makes the log, if there is none, and its first entry.
+func commit(ctx context.Context, c Config, node cert.NodeID, cmd *fabric.Command) (*fabric.State, error) {
+	cfg := c.cluster(node)
+	l, err := cluster.Open(cfg)
+	if errors.Is(err, store.ErrNone) {
+		if err := cluster.Bootstrap(cfg); err != nil {
+			return nil, err
+		}
+		l, err = cluster.Open(cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := l.Propose(ctx, *cmd)
+	return s, errors.Join(err, l.Close())
+}
