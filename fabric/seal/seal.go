@@ -1,0 +1,216 @@
+// Package seal is how secrets rest: a data key seals the trust state's
+// secrets, each gateway's sealing key opens the data key, and the recovery kit
+// holds the root key under a passphrase.
+//
+// It promises that every sealed blob names its algorithm and is bound to its
+// purpose, so that none opens in another's place, and that a secret comes out
+// only in a type that cannot be printed, marshalled or compared. It has no
+// disk.
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hpke"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Algorithm is the first octet of every blob. A number is never used again
+// for something else.
+type Algorithm uint8
+
+const (
+	// AES256GCM is AES-256 in GCM with a random nonce of 12 octets: a data
+	// key seals a handful of secrets, far from where random nonces collide.
+	AES256GCM Algorithm = 0x01
+	// HybridHPKE is HPKE (RFC 9180) with the hybrid KEM of ML-KEM-768 and
+	// X25519, HKDF-SHA256 and AES-256-GCM: what is copied today stays closed
+	// when quantum computers come.
+	HybridHPKE Algorithm = 0x41
+)
+
+// KeySize is the length of a data key, in octets.
+const KeySize = 32
+
+const nonceSize = 12
+
+// ErrOpen says that a blob was sealed with another key or for another purpose,
+// or was changed.
+var ErrOpen = errors.New("seal: the sealed secret does not open with this key")
+
+const redacted = "[secret]"
+
+// Secret is octets that must not be seen. It cannot be printed, marshalled or
+// compared.
+type Secret struct {
+	// A closure: fmt prints the fields of an unexported field without asking
+	// its methods, but of a function it has only the address.
+	octets func() []byte
+}
+
+// NewSecret keeps a copy of b.
+func NewSecret(b []byte) Secret {
+	c := append([]byte(nil), b...)
+	return Secret{func() []byte { return c }}
+}
+
+// RandomSecret draws a data key.
+func RandomSecret(random io.Reader) (Secret, error) {
+	var b [KeySize]byte
+	if _, err := io.ReadFull(random, b[:]); err != nil {
+		return Secret{}, fmt.Errorf("draw a data key: %w", err)
+	}
+	defer clear(b[:])
+	return NewSecret(b[:]), nil
+}
+
+// Reveal is a copy of the secret; nil if there is none.
+func (s Secret) Reveal() []byte {
+	if s.octets == nil {
+		return nil
+	}
+	return append([]byte(nil), s.octets()...)
+}
+
+// Erase overwrites the secret in every copy of this value.
+func (s Secret) Erase() {
+	if s.octets != nil {
+		clear(s.octets())
+	}
+}
+
+func (Secret) String() string               { return redacted }
+func (Secret) GoString() string             { return redacted }
+func (Secret) Format(f fmt.State, _ rune)   { io.WriteString(f, redacted) }
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
+
+func gcm(key Secret) (cipher.AEAD, error) {
+	raw := key.Reveal()
+	defer clear(raw)
+	if len(raw) != KeySize {
+		return nil, errors.New("seal: no data key")
+	}
+	block, err := aes.NewCipher(raw)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// bound is the additional data: the algorithm and the purpose.
+func bound(a Algorithm, purpose string) []byte { return append([]byte{byte(a)}, purpose...) }
+
+// Seal seals plain for a purpose under a data key.
+func Seal(random io.Reader, key Secret, purpose string, plain []byte) ([]byte, error) {
+	aead, err := gcm(key)
+	if err != nil {
+		return nil, err
+	}
+	blob := make([]byte, 1+nonceSize, 1+nonceSize+len(plain)+aead.Overhead())
+	blob[0] = byte(AES256GCM)
+	if _, err := io.ReadFull(random, blob[1:]); err != nil {
+		return nil, fmt.Errorf("draw a nonce: %w", err)
+	}
+	return aead.Seal(blob, blob[1:], plain, bound(AES256GCM, purpose)), nil
+}
+
+// Open opens what Seal sealed for the same purpose.
+func Open(key Secret, purpose string, blob []byte) (Secret, error) {
+	if len(blob) < 1+nonceSize {
+		return Secret{}, ErrOpen
+	}
+	if a := Algorithm(blob[0]); a != AES256GCM {
+		return Secret{}, fmt.Errorf("seal: algorithm %#02x is not one that this release opens", a)
+	}
+	aead, err := gcm(key)
+	if err != nil {
+		return Secret{}, err
+	}
+	plain, err := aead.Open(nil, blob[1:1+nonceSize], blob[1+nonceSize:], bound(AES256GCM, purpose))
+	if err != nil {
+		return Secret{}, ErrOpen
+	}
+	defer clear(plain)
+	return NewSecret(plain), nil
+}
+
+// SealingKey is a gateway's private key for envelopes. It cannot be printed.
+type SealingKey struct{ key func() hpke.PrivateKey }
+
+func suite() (hpke.KEM, hpke.KDF, hpke.AEAD) {
+	return hpke.MLKEM768X25519(), hpke.HKDFSHA256(), hpke.AES256GCM()
+}
+
+// NewSealingKey draws a key. crypto/hpke uses the system's randomness.
+func NewSealingKey() (SealingKey, error) {
+	kem, _, _ := suite()
+	k, err := kem.GenerateKey()
+	return SealingKey{func() hpke.PrivateKey { return k }}, err
+}
+
+// ParseSealingKey is the inverse of Reveal.
+func ParseSealingKey(s Secret) (SealingKey, error) {
+	kem, _, _ := suite()
+	raw := s.Reveal()
+	defer clear(raw)
+	k, err := kem.NewPrivateKey(raw)
+	if err != nil {
+		return SealingKey{}, errors.New("seal: not a sealing key") // err might say more
+	}
+	return SealingKey{func() hpke.PrivateKey { return k }}, nil
+}
+
+// Reveal is the key itself, for keeping.
+func (k SealingKey) Reveal() (Secret, error) {
+	raw, err := k.key().Bytes()
+	if err != nil {
+		return Secret{}, err
+	}
+	defer clear(raw)
+	return NewSecret(raw), nil
+}
+
+// Public is what others wrap to.
+func (k SealingKey) Public() []byte { return k.key().PublicKey().Bytes() }
+
+func (SealingKey) String() string               { return redacted }
+func (SealingKey) GoString() string             { return redacted }
+func (SealingKey) Format(f fmt.State, _ rune)   { io.WriteString(f, redacted) }
+func (SealingKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Wrap seals a data key to a gateway's public sealing key, for a purpose.
+func Wrap(public []byte, purpose string, key Secret) ([]byte, error) {
+	kem, kdf, aead := suite()
+	pk, err := kem.NewPublicKey(public)
+	if err != nil {
+		return nil, fmt.Errorf("seal: not a public sealing key: %w", err)
+	}
+	raw := key.Reveal()
+	defer clear(raw)
+	sealed, err := hpke.Seal(pk, kdf, aead, bound(HybridHPKE, purpose), raw)
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte{byte(HybridHPKE)}, sealed...), nil
+}
+
+// Unwrap opens what Wrap sealed for the same purpose.
+func (k SealingKey) Unwrap(purpose string, blob []byte) (Secret, error) {
+	if len(blob) == 0 {
+		return Secret{}, ErrOpen
+	}
+	if a := Algorithm(blob[0]); a != HybridHPKE {
+		return Secret{}, fmt.Errorf("seal: algorithm %#02x is not one that this release opens", a)
+	}
+	_, kdf, aead := suite()
+	raw, err := hpke.Open(k.key(), kdf, aead, bound(HybridHPKE, purpose), blob[1:])
+	if err != nil {
+		return Secret{}, ErrOpen
+	}
+	defer clear(raw)
+	return NewSecret(raw), nil
+}
