@@ -1,0 +1,83 @@
+// Binary gatehouse is a gateway: `gatehouse setup` founds a home, `gatehouse
+// serve` runs the gateway, and the other commands talk to it over its unix
+// socket.
+//
+// It exits with 0 when done, 1 when refused or failed, 2 on wrong usage and 3
+// when no gateway is running.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"gatehouse/commissioner"
+)
+
+// Exit codes.
+const (
+	exitFailed   = 1
+	exitUsage    = 2
+	exitNoDaemon = 3
+)
+
+// globals are the flags of every command.
+type globals struct {
+	State string `help:"Directory that holds the gateway's state." default:"/var/lib/gatehouse" env:"GATEHOUSE_STATE" type:"path"`
+	JSON  bool   `name:"json" help:"Print JSON, one object a line."`
+}
+
+func (g *globals) socket() string { return filepath.Join(g.State, "gatehouse.sock") }
+
+type cli struct {
+	globals
+
+	Setup   setupCmd   `cmd:"" help:"Found a home: make its keys, its first gateway and the recovery kit."`
+	Serve   serveCmd   `cmd:"" help:"Run the gateway."`
+	Status  statusCmd  `cmd:"" help:"Show the gateway."`
+	Pair    pairCmd    `cmd:"" help:"Pair a device."`
+	Devices devicesCmd `cmd:"" help:"List the devices."`
+	Device  deviceCmds `cmd:"" help:"Control one device, given by name or node id."`
+	Trust   trustCmds  `cmd:"" help:"Say which makers' devices to trust."`
+	Kit     kitCmds    `cmd:"" help:"Check the recovery kit."`
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	var c cli
+	parser, err := kong.New(&c, kong.Name("gatehouse"), kong.Description("The gate of a Matter home."), kong.UsageOnError())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitUsage
+	}
+	k, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "gatehouse:", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	k.BindTo(ctx, (*context.Context)(nil))
+	return exitCode(&c.globals, k.Run(&c.globals))
+}
+
+// exitCode tells what went wrong and chooses the exit code for it.
+func exitCode(g *globals, err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errNoDaemon):
+		report(g, commissioner.Failure{Code: "no-daemon", Message: "no gateway is running here",
+			Remedy: fmt.Sprintf("start it with `gatehouse serve --state %s`", g.State)})
+		return exitNoDaemon
+	}
+	report(g, *commissioner.Explain(err, commissioner.CodeInternal))
+	return exitFailed
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"gatehouse/commissioner"
+	"gatehouse/commissioner/portal"
+)
+
+type pairCmd struct {
+	Code string `arg:"" help:"The setup code: a QR code's text (MT:…) or 11 or 21 digits. - reads it from standard input, where no process list shows it."`
+	Name string `help:"What the home calls the device."`
+	Zone string `help:"The zone it belongs to."`
+}
+
+func (c *pairCmd) Run(ctx context.Context, g *globals) error {
+	code := c.Code
+	if code == "-" {
+		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+		if line == "" && err != nil {
+			return commissioner.Fail(commissioner.CodeInvalidArgument, errors.New("no code came on standard input"))
+		}
+		code = strings.TrimSpace(line)
+	}
+	bar := &progressBar{live: term.IsTerminal(int(os.Stdout.Fd()))}
+	return g.call(ctx, "POST", "pair", portal.PairRequest{Code: code, Name: c.Name, Zone: c.Zone}, func(line json.RawMessage) error {
+		if g.JSON {
+			fmt.Println(string(line))
+			return nil
+		}
+		var v struct {
+			commissioner.Progress
+			Admitted *portal.Device
+		}
+		if err := json.Unmarshal(line, &v); err != nil {
+			return err
+		}
+		if v.Admitted != nil {
+			bar.clear()
+			fmt.Printf("admitted %s as %s\n", v.Admitted.Name, v.Admitted.Node)
+			return nil
+		}
+		bar.show(v.Progress)
+		return nil
+	})
+}
+
+// progressBar shows the steps of a pairing: as one line that changes on a
+// terminal, else a line for each step that ended.
+type progressBar struct{ live bool }
+
+const barWidth = 24
+
+func (b *progressBar) show(p commissioner.Progress) {
+	switch {
+	case b.live:
+		full := p.Step * barWidth / p.Of
+		fmt.Printf("\r\x1b[K[%s%s] %d/%d %s", strings.Repeat("█", full), strings.Repeat("·", barWidth-full), p.Step, p.Of, p.Name)
+		if p.State == commissioner.StepFailed {
+			fmt.Println(" failed")
+		}
+	case p.State != commissioner.StepStarted:
+		fmt.Printf("%2d/%d %-16s %-6s %4d ms\n", p.Step, p.Of, p.Name, p.State, p.MS)
+	}
+}
+
+func (b *progressBar) clear() {
+	if b.live {
+		fmt.Print("\r\x1b[K")
+	}
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"gatehouse/cluster/found"
+	"gatehouse/commissioner"
+	"gatehouse/fabric/seal"
+)
+
+// testVendor is the vendor id of administrators without one of their own.
+const testVendor = 0xFFF1
+
+type setupCmd struct {
+	Name           string `help:"Name of the home." default:"home"`
+	Gateway        string `help:"Name of this gateway." default:"gateway"`
+	Kit            string `help:"File of the recovery kit, which brings the root key back. Keep it elsewhere." required:"" type:"path"`
+	PassphraseFile string `help:"File whose first line is the kit's passphrase; asked for if there is none." type:"existingfile"`
+}
+
+// founded is what setup tells.
+type founded struct {
+	Home    string `json:"home"`
+	Fabric  string `json:"fabric_id"`
+	Gateway string `json:"gateway"`
+	Kit     string `json:"kit"`
+}
+
+func (c *setupCmd) Run(ctx context.Context, g *globals) error {
+	passphrase, err := readPassphrase(c.PassphraseFile, true)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s, err := found.Found(ctx, found.Config{Dir: g.State, Kit: c.Kit, Passphrase: passphrase, Home: c.Name, Gateway: c.Gateway,
+		VendorID: testVendor, Now: time.Now(), Cluster: clusterConfig(log)})
+	if errors.Is(err, found.ErrFounded) {
+		return &commissioner.Failure{Code: "fabric-already-founded", Message: "this directory has a home already",
+			Remedy: "start it with `gatehouse serve`, or choose another --state"}
+	} else if err != nil {
+		return err
+	}
+	f := founded{Home: s.Home.Name, Fabric: s.Home.FabricID.String(), Kit: c.Kit}
+	for n := range s.Gateways {
+		f.Gateway = n.String()
+	}
+	if g.JSON {
+		return json.NewEncoder(os.Stdout).Encode(f)
+	}
+	fmt.Printf("founded %s: fabric %s, gateway %s\nrecovery kit: %s — keep it elsewhere, with its passphrase\n", f.Home, f.Fabric, f.Gateway, f.Kit)
+	return nil
+}
+
+type kitCmds struct {
+	Check kitCheckCmd `cmd:"" help:"Open the recovery kit, as a drill."`
+}
+
+type kitCheckCmd struct {
+	File           string `arg:"" help:"The recovery kit." type:"existingfile"`
+	PassphraseFile string `help:"File whose first line is its passphrase." type:"existingfile"`
+}
+
+func (c *kitCheckCmd) Run(g *globals) error {
+	passphrase, err := readPassphrase(c.PassphraseFile, false)
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(c.File)
+	if err != nil {
+		return err
+	}
+	kit, err := seal.OpenKit(data, passphrase)
+	if err != nil {
+		return &commissioner.Failure{Code: "kit-unusable", Message: err.Error(), Remedy: "try the passphrase again, or make a new kit while the home still runs"}
+	}
+	kit.Key.Erase()
+	if g.JSON {
+		return json.NewEncoder(os.Stdout).Encode(founded{Home: kit.Home, Fabric: kit.FabricID.String(), Kit: c.File})
+	}
+	fmt.Printf("the kit opens: home %s, fabric %s, made %s\n", kit.Home, kit.FabricID, kit.Made.Format(time.DateOnly))
+	return nil
+}
+
+// readPassphrase reads it from a file, or asks for it, twice if it is new.
+func readPassphrase(file string, fresh bool) (string, error) {
+	if file != "" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		line, err := bufio.NewReader(f).ReadString('\n')
+		if line = strings.TrimRight(line, "\r\n"); line == "" {
+			return "", commissioner.Fail(commissioner.CodeInvalidArgument, errors.Join(errors.New("the passphrase file is empty"), err))
+		}
+		return checked(line, fresh)
+	}
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return "", commissioner.Fail(commissioner.CodeInvalidArgument, errors.New("there is no terminal to ask for the passphrase: use --passphrase-file"))
+	}
+	ask := func(prompt string) (string, error) {
+		fmt.Fprint(os.Stderr, prompt)
+		b, err := term.ReadPassword(int(os.Stdin.Fd()))
+		fmt.Fprintln(os.Stderr)
+		return string(b), err
+	}
+	one, err := ask("passphrase of the recovery kit: ")
+	if err != nil {
+		return "", err
+	}
+	if fresh {
+		if two, err := ask("once more: "); err != nil || two != one {
+			return "", commissioner.Fail(commissioner.CodeInvalidArgument, errors.Join(errors.New("the two differ"), err))
+		}
+	}
+	return checked(one, fresh)
+}
+
+func checked(passphrase string, fresh bool) (string, error) {
+	if !fresh {
+		return passphrase, nil
+	}
+	if err := seal.CheckPassphrase(passphrase); err != nil {
+		return "", &commissioner.Failure{Code: "passphrase-weak", Message: err.Error(), Remedy: "choose several words that have nothing to do with each other"}
+	}
+	return passphrase, nil
+}
