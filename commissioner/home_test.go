@@ -78,7 +78,7 @@ func (d *discovery) Browse(ctx context.Context, _ dnssd.Query) iter.Seq[dnssd.Ev
 }
 
 func (d *discovery) Resolve(context.Context, string) (radio.Advertisement, error) { return d.ad, nil }
-func (d *discovery) Doubt(string)                                                {}
+func (d *discovery) Doubt(string)                                                 {}
 
 type vault struct {
 	key []byte
