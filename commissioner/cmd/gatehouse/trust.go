@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -56,8 +57,12 @@ func (c *trustImportCmd) Run(ctx context.Context, g *globals) error {
 	})
 }
 
-// readTrust reads the certificates below a directory. One that is a proper
-// PAA is taken for a PAA, any other for a signer of declarations.
+// signerNames are parts of the names of files and directories with signers of
+// declarations. Some signers are as good a PAA as any, were it not for that.
+var signerNames = []string{"cd-cert", "cd-signer"}
+
+// readTrust reads the certificates below a directory. One whose path says so,
+// or that is no proper PAA, is a signer of declarations.
 func readTrust(dir string, test bool) (anchors []portal.Anchor, revocations []byte, err error) {
 	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -84,7 +89,7 @@ func readTrust(dir string, test bool) (anchors []portal.Anchor, revocations []by
 				return fmt.Errorf("%s: %w", path, err)
 			}
 			kind := "cd-signer"
-			if c.CheckPAA() == nil {
+			if c.CheckPAA() == nil && !namesSigner(dir, path) {
 				kind = "paa"
 			}
 			anchors = append(anchors, portal.Anchor{Kind: kind, DER: der, Test: test, Source: name})
@@ -95,6 +100,15 @@ func readTrust(dir string, test bool) (anchors []portal.Anchor, revocations []by
 		err = errors.New("no certificate (.der, .pem, .crt, .cer) and no " + revocationFile + " is in " + dir)
 	}
 	return anchors, revocations, err
+}
+
+func namesSigner(dir, path string) bool {
+	below, err := filepath.Rel(filepath.Dir(dir), path)
+	if err != nil {
+		return false
+	}
+	below = strings.ToLower(below)
+	return slices.ContainsFunc(signerNames, func(name string) bool { return strings.Contains(below, name) })
 }
 
 func certificates(data []byte) [][]byte {
