@@ -9,7 +9,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/boombuler/barcode"
 	"github.com/boombuler/barcode/qr"
 
 	"gatehouse/commissioner/keeper"
@@ -154,7 +153,7 @@ func drawQR(text string) {
 		if x < b.Min.X || y < b.Min.Y || x >= b.Max.X || y >= b.Max.Y {
 			return false
 		}
-		r, _, _, _ := code.(barcode.Barcode).At(x, y).RGBA()
+		r, _, _, _ := code.At(x, y).RGBA()
 		return r == 0
 	}
 	size := code.Bounds().Max.X

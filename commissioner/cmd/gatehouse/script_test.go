@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"gatehouse/commissioner/setup"
+	"gatehouse/commissioner/virtual"
+	"gatehouse/fabric/attest/attesttest"
+	"gatehouse/radio/dnssd"
+	"gatehouse/radio/udp"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"gatehouse": main,
+		"light":     light,
+	})
+}
+
+// light is a virtual light that writes its test roots to trust/ and its code
+// to code, and runs until it is ended.
+func light() {
+	check := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	maker := attesttest.New("scripts")
+	check(os.MkdirAll("trust", 0o700))
+	check(os.WriteFile("trust/paa.der", maker.PAA(), 0o600))
+	check(os.WriteFile("trust/signer.der", maker.Signer(), 0o600))
+	link, err := udp.Listen(udp.Config{})
+	check(err)
+	discovery, err := dnssd.Open(dnssd.Config{Interfaces: []string{"lo"}, Now: time.Now, Rand: rand.Reader})
+	check(err)
+	passcode, err := setup.RandomPasscode(rand.Reader)
+	check(err)
+	var b [2]byte
+	rand.Read(b[:])
+	code := setup.Payload{VendorID: 0xFFF1, ProductID: 0x8001, Passcode: passcode, Discriminator: setup.Long(uint16(b[0])<<8 | uint16(b[1]))}
+	d, err := virtual.New(virtual.Config{Name: "Lamp", Code: code, SerialNumber: "S1", Software: 7, SoftwareText: "7.0", Maker: maker,
+		Link: link, Port: link.LocalAddr().Port(), Discovery: discovery, Now: time.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler)})
+	check(err)
+	check(d.Start())
+	qr, err := code.QR()
+	check(err)
+	check(os.WriteFile("code.new", []byte(qr+"\n"), 0o600))
+	check(os.Rename("code.new", "code"))
+	done := make(chan os.Signal, 1)
+	signal.Notify(done, syscall.SIGTERM, os.Interrupt)
+	<-done
+	d.Close()
+	discovery.Close()
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			// A unix socket's path must be short, and a test's is not.
+			state, err := os.MkdirTemp("", "gh")
+			if err != nil {
+				return err
+			}
+			e.Defer(func() { os.RemoveAll(state) })
+			e.Setenv("STATE", state)
+			e.Setenv("GATEHOUSE_STATE", filepath.Join(state, "s"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"waitfile": waitFile, "waitgateway": waitGateway, "codeto": codeTo, "canary": canary, "exits": exits,
+		},
+	})
+}
+
+// patience bounds every wait of a script.
+const patience = 20 * time.Second
+
+func wait(ts *testscript.TestScript, what string, ready func() bool) {
+	for end := time.Now().Add(patience); !ready(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			ts.Fatalf("%s: waited in vain", what)
+		}
+	}
+}
+
+// waitFile waits until a file is there.
+func waitFile(ts *testscript.TestScript, _ bool, args []string) {
+	wait(ts, args[0], func() bool { _, err := os.Stat(ts.MkAbs(args[0])); return err == nil })
+}
+
+// waitGateway waits until the gateway's socket answers.
+func waitGateway(ts *testscript.TestScript, _ bool, _ []string) {
+	path := filepath.Join(ts.Getenv("GATEHOUSE_STATE"), "gatehouse.sock")
+	wait(ts, path, func() bool {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// codeTo puts the light's code into a variable.
+func codeTo(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.Open(ts.MkAbs("code"))
+	ts.Check(err)
+	defer f.Close()
+	s := bufio.NewScanner(f)
+	s.Scan()
+	ts.Setenv(args[0], s.Text())
+}
+
+// canary fails if the light's passcode, in any form that a log might take, is
+// in a file of the state directory or in the gateway's output.
+func canary(ts *testscript.TestScript, _ bool, files []string) {
+	payloads, err := setup.Parse(ts.Getenv("CODE"))
+	ts.Check(err)
+	passcode := payloads[0].Passcode.Reveal()
+	forms := []string{fmt.Sprintf("%08d", passcode), fmt.Sprintf("%x", passcode), ts.Getenv("CODE")}
+	walk := func(path string, info os.FileInfo, err error) error {
+		if err != nil || !info.Mode().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		ts.Check(err)
+		for _, form := range forms {
+			if bytes.Contains(data, []byte(form)) {
+				ts.Fatalf("%s holds the passcode as %q", path, form)
+			}
+		}
+		return nil
+	}
+	for _, f := range append(files, ts.Getenv("GATEHOUSE_STATE")) {
+		ts.Check(filepath.Walk(ts.MkAbs(f), walk))
+	}
+}
+
+// exits runs gatehouse and holds its exit code against the first argument.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec("gatehouse", args[1:]...)
+	var e *exec.ExitError
+	if !errors.As(err, &e) || fmt.Sprint(e.ExitCode()) != args[0] {
+		ts.Fatalf("gatehouse %v: %v, not exit status %s", args[1:], err, args[0])
+	}
+}
