@@ -19,7 +19,7 @@ test:
 check:
 	@test -z "$$(gofmt -l cluster commissioner fabric radio)" || { gofmt -l cluster commissioner fabric radio; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet $(PKGS)
-	$(GO) vet -tags interop ./commissioner/interop/...
+	$(GO) vet -tags interop $(PKGS)
 	$(GO) tool staticcheck $(PKGS)
 	$(GO) test -race $(PKGS)
 
