@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 
 	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"gatehouse/cluster/durable"
 )
 
 // The ways out, said with whatever is refused.
@@ -88,7 +91,7 @@ func (s *Store) openDatabase() error {
 	if err := s.view(s.check); err != nil {
 		return err
 	}
-	return s.dropCovered()
+	return errors.Join(s.dropCovered(), s.sweep())
 }
 
 // check verifies what the directory is, whose, and that nothing is missing.
@@ -172,6 +175,12 @@ func (s *Store) dropCovered() error {
 		return err
 	}
 	return s.DeleteRange(s.summary.First, s.summary.Last)
+}
+
+// sweep removes what a crash left of a snapshot that was being written.
+func (s *Store) sweep() error {
+	left, err := filepath.Glob(filepath.Join(s.cfg.Dir, snapshotsDir, "*"+durable.Suffix))
+	return errors.Join(err, durable.Remove(s.step, left...))
 }
 
 var _ interface {

@@ -156,10 +156,16 @@ func (s *Store) fail(err error) error {
 	return err
 }
 
+// broken is the end of everything after a failure. Whoever still comes is told
+// to end the process again: Raft would not take an error for that.
 func (s *Store) broken() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
+	err := s.failed
+	s.mu.Unlock()
+	if err != nil {
+		s.cfg.Fatal(err)
+	}
+	return err
 }
 
 // update changes the database, for good once it returns nil.

@@ -1,0 +1,231 @@
+package cluster
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"flag"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gatehouse/fabric"
+)
+
+var update = flag.Bool("update", false, "write the golden files; never those of a release")
+
+// commands has one of every kind, with every field set.
+func commands() map[string]fabric.Command {
+	all := map[string]fabric.Command{"found": found(), "reserve": reserve(7)}
+	all["found"].Found.Home.VendorID = 0xFFF1
+	all["found"].Found.Home.IPK = []byte("sealed ipk")
+	all["found"].Found.Gateway.SealKey = []byte("public")
+	*all["reserve"].Reserve = fabric.Reserve{Node: 7, Gateway: gateway, Zone: "home", Deadline: start + 60_000, Name: "lamp",
+		Facts: fabric.Facts{VendorID: 0xFFF1, ProductID: 0x8001, VendorName: "vendor", ProductName: "product", SerialNumber: "sn",
+			UniqueID: "id", HardwareVersion: 1, SoftwareVersion: 2, SoftwareString: "2.0"},
+		Attested: fabric.Attested{PAA: "6AFD22771F511FECBF1641976710DCDC31A1717E", Exception: "test"}}
+	for name, c := range map[string]fabric.Command{
+		"issue":            {Issue: &fabric.Issue{Node: 7, NOCHash: bytes.Repeat([]byte{1}, 32), PublicKey: bytes.Repeat([]byte{4}, 65)}},
+		"admit":            {Admit: &fabric.Admit{Node: 7}},
+		"abandon":          {Abandon: &fabric.Abandon{Node: 7, Reason: "reason"}},
+		"remove":           {Remove: &fabric.Remove{Node: 7, Reason: "reason"}},
+		"rename":           {Rename: &fabric.Rename{Node: 7, Name: "other lamp"}},
+		"add-zone":         {AddZone: &fabric.AddZone{Name: "attic"}},
+		"add-anchors":      {AddAnchors: &fabric.AddAnchors{Anchors: []fabric.Anchor{{Kind: fabric.PAA, DER: []byte("der"), Test: true, Source: "file", AddedAt: start}}}},
+		"remove-anchor":    {RemoveAnchor: &fabric.RemoveAnchor{ID: fabric.AnchorID([]byte("der"))}},
+		"add-exception":    {AddException: &fabric.Exception{Name: "test", VendorID: 0xFFF1, ProductID: 0x8001, Expires: start + 1}},
+		"remove-exception": {RemoveException: &fabric.RemoveException{Name: "test"}},
+		"set-revocations":  {SetRevocations: &fabric.SetRevocations{JSON: []byte("[]")}},
+	} {
+		c.Version, c.Time = fabric.Version, start
+		all[name] = c
+	}
+	return all
+}
+
+// state is made of every kind of command.
+func state(t testing.TB) *fabric.State {
+	s, all := &fabric.State{}, commands()
+	second, third := reserve(8), reserve(9)
+	abandon := fabric.Command{Version: fabric.Version, Abandon: &fabric.Abandon{Node: 9, Reason: "lost"}}
+	for i, c := range []fabric.Command{all["found"], all["add-zone"], all["add-anchors"], all["add-exception"], all["set-revocations"],
+		all["reserve"], all["issue"], all["admit"], all["rename"], second, third, abandon} {
+		var err error
+		if s, err = fabric.Apply(s, uint64(i+3), &c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// TestGolden holds this and every later release to the octets of the first:
+// what is in a log or a snapshot must be read for ever, and a value must have
+// one encoding.
+func TestGolden(t *testing.T) {
+	for name, c := range commands() {
+		b, err := encodeCommand(&c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decodeCommand(golden(t, name, b))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if d := cmp.Diff(&c, got); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+	want := state(t)
+	b, err := encodeState(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeState(golden(t, "state", b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// golden is the octets of a file in hex, which now must be b.
+func golden(t *testing.T, name string, b []byte) []byte {
+	t.Helper()
+	path := filepath.Join("testdata", name+".hex")
+	if *update {
+		if err := os.WriteFile(path, []byte(hex.EncodeToString(b)+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(b, want) {
+		t.Errorf("%s is encoded %x, was %x", name, b, want)
+	}
+	return want
+}
+
+func TestUnknownFieldsAreIgnored(t *testing.T) {
+	b, err := encoding.Marshal(map[int]any{0: fabric.Version, 1: start, 5: map[int]any{0: 7, 9: "new"}, 99: []int{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := decodeCommand(b)
+	if err != nil || c.Admit == nil || c.Admit.Node != 7 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestBadSnapshots(t *testing.T) {
+	good, err := encodeState(state(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer, err := encodeState(&fabric.State{Version: fabric.Version + 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range good {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1
+		if _, err := decodeState(bad); err == nil {
+			t.Fatalf("octet %d changed: accepted", i)
+		}
+		if _, err := decodeState(good[:i]); err == nil {
+			t.Fatalf("cut off at %d: accepted", i)
+		}
+	}
+	if _, err := decodeState(newer); err == nil || !strings.Contains(err.Error(), "newer release") {
+		t.Errorf("a newer release's: %v", err)
+	}
+}
+
+// bounded fails if do allocates more than a multiple of its input.
+func bounded(t *testing.T, input []byte, do func()) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > 1<<20+1000*uint64(len(input)) {
+		t.Errorf("%d octets allocated for %d", used, len(input))
+	}
+}
+
+func FuzzCommand(f *testing.F) {
+	for _, c := range commands() {
+		b, err := encodeCommand(&c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var c *fabric.Command
+		var err error
+		bounded(t, b, func() { c, err = decodeCommand(b) })
+		if err != nil {
+			return
+		}
+		once, err := encodeCommand(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := decodeCommand(once)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(c, again); d != "" {
+			t.Error(d)
+		}
+		if _, err := fabric.Apply(state(t), 100, c); err != nil && err.Error() == "" {
+			t.Error("refused without a reason")
+		}
+	})
+}
+
+// snapshotOf is body, with the head and checksum of a snapshot.
+func snapshotOf(body []byte) []byte {
+	b := append(append([]byte(snapshotMagic), snapshotFormat), body...)
+	sum := sha256.Sum256(b)
+	return append(b, sum[:]...)
+}
+
+func FuzzState(f *testing.F) {
+	b, err := encodeState(state(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b[snapshotHead : len(b)-32])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		b := snapshotOf(body)
+		var s *fabric.State
+		var err error
+		bounded(t, b, func() { s, err = decodeState(b) })
+		if err != nil {
+			return
+		}
+		once, err := encodeState(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := decodeState(once)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(s, again); d != "" {
+			t.Error(d)
+		}
+	})
+}
