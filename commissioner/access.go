@@ -28,6 +28,7 @@ func (p *pairing) verifyAccess(ctx context.Context) error {
 
 // complete ends the fail-safe: from here on the device keeps what it has.
 func (p *pairing) complete(ctx context.Context) error {
+	p.ended = true
 	return p.general(ctx, p.oper, datamodel.CommissioningCompleteID, nil, CodeComplete)
 }
 

@@ -133,8 +133,10 @@ func (p *pairing) armFailSafe(ctx context.Context) error {
 }
 
 // disarm makes the device roll back now: over whichever session still works.
+// A device that was told that its commissioning is complete may have nothing
+// to roll back, and says yes all the same.
 func (p *pairing) disarm(ctx context.Context) {
-	if p.rolled {
+	if p.rolled || p.ended {
 		return
 	}
 	for _, s := range []*exchange.Session{p.oper, p.pase} {

@@ -78,15 +78,11 @@ func silent(err error) bool {
 	return errors.Is(err, exchange.ErrNoAck) || errors.Is(err, exchange.ErrTimeout)
 }
 
-func (p *pairing) closePASE(context.Context) {
-	if p.pase != nil {
-		securechannel.Close(p.Manager, p.pase)
-	}
-}
-
-func (p *pairing) closeCASE(context.Context) {
-	if p.oper != nil {
-		securechannel.Close(p.Manager, p.oper)
+func (p *pairing) closeSessions(context.Context) {
+	for _, s := range []*exchange.Session{p.pase, p.oper} {
+		if s != nil {
+			securechannel.Close(p.Manager, s)
+		}
 	}
 }
 

@@ -55,6 +55,7 @@ type pairing struct {
 	icac     []byte
 	oper     *exchange.Session
 	offered  bool // AddNOC was sent: the device may have its certificate
+	ended    bool // CommissioningComplete was sent: the device may keep it
 	rolled   bool // the device confirmed that it rolled back
 	issued   bool // the trust state knows the certificate
 	admitted *fabric.Device
@@ -73,7 +74,7 @@ type step struct {
 // steps is the path of a pairing.
 var steps = []step{
 	{"find", 60 * time.Second, (*pairing).find, nil},
-	{"pase", 60 * time.Second, (*pairing).establish, (*pairing).closePASE},
+	{"pase", 60 * time.Second, (*pairing).establish, (*pairing).closeSessions},
 	{"read-information", 30 * time.Second, (*pairing).readAbout, nil},
 	{"arm-failsafe", 30 * time.Second, (*pairing).armFailSafe, (*pairing).disarm},
 	{"regulatory", 30 * time.Second, (*pairing).regulatory, nil},
@@ -85,7 +86,7 @@ var steps = []step{
 	{"issue", 30 * time.Second, (*pairing).issue, nil},
 	{"add-root", 30 * time.Second, (*pairing).addRoot, nil},
 	{"add-noc", 30 * time.Second, (*pairing).addNOC, (*pairing).disarm},
-	{"case", 60 * time.Second, (*pairing).meetAgain, (*pairing).closeCASE},
+	{"case", 60 * time.Second, (*pairing).meetAgain, nil},
 	{"write-access", 30 * time.Second, (*pairing).writeAccess, nil},
 	{"verify-access", 30 * time.Second, (*pairing).verifyAccess, nil},
 	{"complete", 30 * time.Second, (*pairing).complete, nil},
@@ -118,7 +119,7 @@ func (c *Commissioner) Pair(ctx context.Context, req PairRequest, progress func(
 			return nil, nil, err
 		}
 	}
-	p.closePASE(ctx)
+	securechannel.Close(p.Manager, p.pase)
 	return p.admitted, p.oper, nil
 }
 

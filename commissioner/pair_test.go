@@ -174,6 +174,8 @@ func TestCrashAtEveryStep(t *testing.T) {
 	}
 }
 
+var admitAny = fabric.Command{Admit: &fabric.Admit{}}
+
 // TestProposals lets each commit fail, without and with having taken effect.
 func TestProposals(t *testing.T) {
 	lost := errors.New("the disk is on fire")
@@ -197,6 +199,9 @@ func TestProposals(t *testing.T) {
 				}
 				if _, err := h.pair(t.Context()); code(err) != commissioner.CodeCommit {
 					t.Fatalf("got %v", err)
+				}
+				if a, q := h.phases(); which(admitAny) && a+q != 1 {
+					t.Errorf("a device that was told to keep its certificate was given up: %d and %d", a, q)
 				}
 				h.settleAndPair(t.Context(), true)
 			})
