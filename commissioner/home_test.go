@@ -66,13 +66,26 @@ func (l *ledger) State() *fabric.State {
 
 func (l *ledger) Current(context.Context) (*fabric.State, error) { return l.State(), nil }
 
-// discovery knows one device.
-type discovery struct{ ad radio.Advertisement }
+// discovery knows one device, and on its fabric whoever is announced.
+type discovery struct {
+	ad        radio.Advertisement
+	announced chan radio.Advertisement
+}
 
-func (d *discovery) Browse(ctx context.Context, _ dnssd.Query) iter.Seq[dnssd.Event] {
+func (d *discovery) Browse(ctx context.Context, q dnssd.Query) iter.Seq[dnssd.Event] {
 	return func(yield func(dnssd.Event) bool) {
-		if yield(dnssd.Event{Change: dnssd.Added, Advertisement: d.ad}) {
-			<-ctx.Done()
+		if q == dnssd.LongDiscriminator(d.ad.Discriminator) && !yield(dnssd.Event{Change: dnssd.Added, Advertisement: d.ad}) {
+			return
+		}
+		for {
+			select {
+			case ad := <-d.announced:
+				if !yield(dnssd.Event{Change: dnssd.Added, Advertisement: ad}) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
 		}
 	}
 }
@@ -102,6 +115,8 @@ type home struct {
 	gateway *exchange.Manager
 	c       *commissioner.Commissioner
 	k       *keeper.Keeper
+
+	discovery *discovery
 }
 
 func newHome(t *testing.T, mode virtual.Mode) *home {
@@ -169,7 +184,8 @@ func (h *home) startGateway() {
 	h.gateway, err = exchange.New(exchange.Config{Now: time.Now, Random: rand.Reader, Log: quiet})
 	h.check(err)
 	ad := radio.Advertisement{Kind: radio.Commissionable, Addrs: []radio.Addr{deviceAddr}, Discriminator: 0xABC, HasDiscriminator: true, Mode: radio.BasicCommissioning}
-	h.c = commissioner.New(commissioner.Config{Ledger: h.ledger, Discovery: &discovery{ad}, Authority: &commissioner.Signer{Ledger: h.ledger, Vault: h.vault},
+	h.discovery = &discovery{ad, make(chan radio.Advertisement)}
+	h.c = commissioner.New(commissioner.Config{Ledger: h.ledger, Discovery: h.discovery, Authority: &commissioner.Signer{Ledger: h.ledger, Vault: h.vault},
 		Identity: h.id, Manager: h.gateway, Engine: interaction.New(h.gateway), Link: link,
 		Addresses: commissioner.OpenAddressBook(filepath.Join(h.t.TempDir(), "addresses"), quiet), Now: time.Now, Random: rand.Reader, Log: quiet})
 	responder := &securechannel.Responder{Manager: h.gateway, Log: quiet, Resumptions: h.c.Resumptions(), Identities: func() []*securechannel.Identity { return nil }}

@@ -14,6 +14,8 @@ import (
 	"gatehouse/commissioner/setup"
 	"gatehouse/commissioner/virtual"
 	"gatehouse/fabric"
+	"gatehouse/fabric/cert"
+	"gatehouse/radio"
 	"gatehouse/radio/radiotest"
 )
 
@@ -240,7 +242,7 @@ func TestHostileDevices(t *testing.T) {
 func TestLossyDevice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHome(t, virtual.LostPackets)
-		for range 5 { // a third of all packets in both directions is much
+		for range 5 { // a fifth of all packets in both directions is much
 			if _, err := h.pair(t.Context()); err == nil {
 				return
 			}
@@ -264,6 +266,38 @@ func TestWrongPasscode(t *testing.T) {
 		}
 		if _, err := h.pair(t.Context()); code(err) != commissioner.CodeWindowClosed {
 			t.Errorf("a device that belongs: %v", err)
+		}
+	})
+}
+
+// TestSendAway lets a device that was out of reach when it was removed show up
+// again.
+func TestSendAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, "")
+		d, err := h.pair(t.Context())
+		h.check(err)
+		h.net.SetDrop(radiotest.DropAfter(0))
+		if err := h.k.Remove(t.Context(), d.Node, false); code(err) != commissioner.CodeUnreachable {
+			t.Errorf("removing it without force: %v", err)
+		}
+		h.check(h.k.Remove(t.Context(), d.Node, true))
+		h.net.SetDrop(nil)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go h.c.SendAway(ctx)
+		fabricID := uint64(cert.CompressFabric(h.id.Root.Certificate().PublicKey, h.id.Fabric))
+		for _, ad := range []radio.Advertisement{{CompressedFabric: fabricID + 1, Node: uint64(d.Node)}, {CompressedFabric: fabricID, Node: uint64(d.Node) + 1}} {
+			h.discovery.announced <- ad
+		}
+		synctest.Wait()
+		if h.device.Fabrics() != 1 {
+			t.Fatal("a device was sent away that was not meant")
+		}
+		h.discovery.announced <- radio.Advertisement{CompressedFabric: fabricID, Node: uint64(d.Node)}
+		time.Sleep(time.Minute)
+		if h.device.Fabrics() != 0 {
+			t.Error("the device still believes that it belongs")
 		}
 	})
 }

@@ -2,23 +2,19 @@ package keeper
 
 import (
 	"context"
-	"fmt"
 
 	"gatehouse/commissioner"
-	"gatehouse/commissioner/matter/datamodel"
 	"gatehouse/commissioner/matter/exchange"
-	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 )
 
 // Remove sends a device away: it forgets this home, then the trust state
 // forgets it. A device that cannot be reached stays, unless force is set:
-// then it is no longer trusted, though it may believe that it belongs until
-// it is reset.
+// then it is no longer trusted, and is sent away when it shows up again.
 func (k *Keeper) Remove(ctx context.Context, n cert.NodeID, force bool) error {
 	reason := "removed"
-	if err := k.removeFabric(ctx, n); err != nil {
+	if err := k.do(ctx, n, true, func(s *exchange.Session) error { return k.c.Leave(ctx, s) }); err != nil {
 		if f := commissioner.Explain(err, commissioner.CodeProtocol); !force || f.Code == commissioner.CodeUnknownDevice {
 			return f
 		}
@@ -30,20 +26,4 @@ func (k *Keeper) Remove(ctx context.Context, n cert.NodeID, force bool) error {
 	}
 	k.forget(n)
 	return nil
-}
-
-func (k *Keeper) removeFabric(ctx context.Context, n cert.NodeID) error {
-	root, credentials := datamodel.RootEndpoint, datamodel.OperationalCredentials
-	return k.do(ctx, n, true, func(s *exchange.Session) error {
-		var index uint8
-		if err := k.c.Engine.ReadAttribute(ctx, s, interaction.Attribute(root, credentials, datamodel.CredentialsCurrentFabric), &index); err != nil {
-			return err
-		}
-		var r datamodel.NOCResponse
-		err := k.c.Engine.InvokeCommand(ctx, s, 0, interaction.Command(root, credentials, datamodel.RemoveFabricID), &datamodel.RemoveFabric{FabricIndex: index}, &r)
-		if err == nil && r.Status != datamodel.NOCOK {
-			err = fmt.Errorf("the device keeps the fabric: %v %s", r.Status, r.Text)
-		}
-		return err
-	})
 }

@@ -26,7 +26,7 @@ const (
 	BadChain      Mode = "bad-chain"      // attested by a PAA that nobody knows
 	EndlessChunks Mode = "endless-chunks" // a report that never ends
 	OversizeList  Mode = "oversize-list"  // a list of many megabytes
-	LostPackets   Mode = "lost-packets"   // loses a third of all packets
+	LostPackets   Mode = "lost-packets"   // loses a fifth of all packets
 	ForgetACL     Mode = "forget-acl"     // says it wrote its access control list, and did not
 	Vanish        Mode = "vanish"         // falls silent as it gets its certificate
 )
@@ -45,10 +45,10 @@ func (m *Mode) UnmarshalText(b []byte) error {
 	return fmt.Errorf("unknown mode %q: use one of %v", b, Modes)
 }
 
-// lossy loses a third of what is sent and received.
+// lossy loses a fifth of what is sent and received.
 type lossy struct{ radio.Link }
 
-func lose() bool { return rand.IntN(3) == 0 }
+func lose() bool { return rand.IntN(5) == 0 }
 
 func (l lossy) Send(to radio.Addr, b []byte) error {
 	if lose() {

@@ -77,6 +77,7 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	wg.Go(func() { com.Settle(ctx) })
+	wg.Go(func() { com.SendAway(ctx) })
 	return serveAPI(ctx, g, &portal.Portal{C: com, K: keeper.New(com), Log: log}, log)
 }
 
