@@ -29,10 +29,14 @@ func (c *Commissioner) Connect(ctx context.Context, node cert.NodeID) (*exchange
 	return s, err
 }
 
+// CompressedFabric is what the nodes of the home's fabric announce it by.
+func (c *Commissioner) CompressedFabric() uint64 {
+	return uint64(cert.CompressFabric(c.Identity.Root.Certificate().PublicKey, c.Identity.Fabric))
+}
+
 // instance is the name a node of our fabric announces itself by.
 func (c *Commissioner) instance(node cert.NodeID) string {
-	compressed := cert.CompressFabric(c.Identity.Root.Certificate().PublicKey, c.Identity.Fabric)
-	return radio.OperationalInstance(uint64(compressed), uint64(node))
+	return radio.OperationalInstance(c.CompressedFabric(), uint64(node))
 }
 
 type attempt struct {
@@ -72,6 +76,9 @@ func (c *Commissioner) dial(ctx context.Context, node cert.NodeID, known *secure
 			}
 			failed = errors.Join(failed, r.err)
 		}
+	}
+	if silent(failed) { // what discovery knows led nowhere
+		c.Discovery.Doubt(c.instance(node))
 	}
 	return nil, failed
 }

@@ -49,9 +49,45 @@ func params(s radio.Session) exchange.Params {
 	return exchange.Params{Idle: s.IdleInterval, Active: s.ActiveInterval, Threshold: s.ActiveThreshold}
 }
 
-// establish proves the passcode to the device, at the first of its addresses
-// that answers.
-func (p *pairing) establish(ctx context.Context) (err error) {
+// establish proves the passcode to the device. One that is busy is asked again
+// when it said, as long as the step's time lasts.
+func (p *pairing) establish(ctx context.Context) error {
+	for {
+		err := p.tryAddresses(ctx)
+		var busy *securechannel.Status
+		if errors.As(err, &busy) {
+			if wait, ok := busy.Wait(); ok && p.sleep(ctx, wait+busyMargin) {
+				continue
+			}
+		}
+		switch {
+		case err == nil:
+			return nil
+		case securechannel.IsStatus(err, securechannel.CodeInvalidParameter):
+			return Fail(CodeWindowClosed, err)
+		}
+		return Explain(err, CodeProtocol)
+	}
+}
+
+// busyMargin keeps us from being early where clocks differ.
+const busyMargin = 50 * time.Millisecond
+
+// sleep waits, unless ctx would end before.
+func (c *Commissioner) sleep(ctx context.Context, d time.Duration) bool {
+	if end, ok := ctx.Deadline(); ok && end.Sub(c.Now()) < d {
+		return false
+	}
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// tryAddresses runs PASE at the first of the device's addresses that answers.
+func (p *pairing) tryAddresses(ctx context.Context) (err error) {
 	for i, addr := range p.found.Addrs {
 		p.peer = securechannel.Peer{Link: p.Link, Addr: addr, Params: params(p.found.Session)}
 		attempt, cancel := ctx, context.CancelFunc(func() {})
@@ -64,13 +100,7 @@ func (p *pairing) establish(ctx context.Context) (err error) {
 			break
 		}
 	}
-	switch {
-	case err == nil:
-		return nil
-	case securechannel.IsStatus(err, securechannel.CodeInvalidParameter):
-		return Fail(CodeWindowClosed, err)
-	}
-	return Explain(err, CodeProtocol)
+	return err
 }
 
 // silent reports whether nobody answered at an address.

@@ -36,7 +36,7 @@ func (c *Commissioner) Leave(ctx context.Context, s *exchange.Session) error {
 // was removed while it was out of reach, or that kept a certificate which was
 // given up because its last answer was lost.
 func (c *Commissioner) SendAway(ctx context.Context) {
-	compressed := uint64(cert.CompressFabric(c.Identity.Root.Certificate().PublicKey, c.Identity.Fabric))
+	compressed := c.CompressedFabric()
 	for e := range c.Discovery.Browse(ctx, dnssd.Fabric(compressed)) {
 		node := cert.NodeID(e.Node)
 		if e.Change == dnssd.Removed || e.CompressedFabric != compressed || c.Ledger.State().Tombstones[node] == nil {

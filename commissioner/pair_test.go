@@ -14,7 +14,6 @@ import (
 	"gatehouse/commissioner/setup"
 	"gatehouse/commissioner/virtual"
 	"gatehouse/fabric"
-	"gatehouse/fabric/cert"
 	"gatehouse/radio"
 	"gatehouse/radio/radiotest"
 )
@@ -286,7 +285,7 @@ func TestSendAway(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		go h.c.SendAway(ctx)
-		fabricID := uint64(cert.CompressFabric(h.id.Root.Certificate().PublicKey, h.id.Fabric))
+		fabricID := h.c.CompressedFabric()
 		for _, ad := range []radio.Advertisement{{CompressedFabric: fabricID + 1, Node: uint64(d.Node)}, {CompressedFabric: fabricID, Node: uint64(d.Node) + 1}} {
 			h.discovery.announced <- ad
 		}

@@ -23,6 +23,7 @@ import (
 	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/commissioner/matter/securechannel"
 	"gatehouse/commissioner/portal"
+	"gatehouse/radio"
 	"gatehouse/radio/dnssd"
 	"gatehouse/radio/udp"
 )
@@ -71,6 +72,11 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) (err error) {
 		Identities: func() []*securechannel.Identity { return []*securechannel.Identity{gateway.identity} }}
 	responder.Register()
 	manager.Serve(link)
+	// Devices find their administrator by this.
+	self := dnssd.OperationalService(radio.Advertisement{CompressedFabric: com.CompressedFabric(), Node: uint64(gateway.identity.Node)}, link.LocalAddr().Port())
+	if _, err := discovery.Advertise(ctx, self); err != nil {
+		return fmt.Errorf("advertise the gateway: %w", err)
+	}
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
