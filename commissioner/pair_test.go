@@ -210,6 +210,36 @@ func TestProposals(t *testing.T) {
 	}
 }
 
+// TestNextAttemptAtOnce fails at each step that the gateway can fail at while
+// the device is well: the device is let go, so that the next attempt works
+// without waiting for its fail-safe.
+func TestNextAttemptAtOnce(t *testing.T) {
+	for name, step := range map[string]func(fabric.Command) bool{
+		"reserve": func(c fabric.Command) bool { return c.Reserve != nil },
+		"issue":   func(c fabric.Command) bool { return c.Issue != nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHome(t, "")
+				h.ledger.fail = func(c fabric.Command) (error, error) {
+					if step(c) {
+						return errors.New("no quorum"), nil
+					}
+					return nil, nil
+				}
+				if _, err := h.pair(t.Context()); code(err) != commissioner.CodeCommit {
+					t.Fatal(err)
+				}
+				h.ledger.fail = nil
+				synctest.Wait()
+				if _, err := h.pair(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 func TestHostileDevices(t *testing.T) {
 	for mode, want := range map[virtual.Mode]commissioner.Code{
 		virtual.Stall:         commissioner.CodeUnreachable,
