@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,8 +153,9 @@ func (h *home) settleAndPair(ctx context.Context, failed bool) {
 }
 
 // TestCrashAtEveryStep stops the gateway dead behind each step and starts it
-// anew.
+// anew. A device that has its certificate is admitted while its fail-safe runs.
 func TestCrashAtEveryStep(t *testing.T) {
+	hasCertificate := slices.Index(commissioner.Steps(), "add-noc")
 	for step := range commissioner.Steps() {
 		for _, when := range []string{commissioner.StepStarted, commissioner.StepDone} {
 			synctest.Test(t, func(t *testing.T) {
@@ -169,6 +171,12 @@ func TestCrashAtEveryStep(t *testing.T) {
 				h.net.SetDrop(nil)
 				h.ledger.fail = nil
 				h.startGateway()
+				ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+				h.c.Settle(ctx)
+				stop()
+				if a, _ := h.phases(); (step > hasCertificate || step == hasCertificate && when == commissioner.StepDone) && a != 1 {
+					t.Errorf("step %d %s: not admitted", step+1, when)
+				}
 				h.settleAndPair(t.Context(), true)
 			})
 		}
