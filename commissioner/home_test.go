@@ -116,12 +116,26 @@ type home struct {
 	c       *commissioner.Commissioner
 	k       *keeper.Keeper
 
-	discovery *discovery
+	discovery     *discovery
+	discriminator uint16 // that the device announces
 }
 
-func newHome(t *testing.T, mode virtual.Mode) *home {
+func newHome(t *testing.T, mode virtual.Mode) *home { return newHomeWith(t, mode, 0) }
+
+func newHomeWith(t *testing.T, mode virtual.Mode, maxFabrics int) *home {
 	time.Sleep(27 * 365 * 24 * time.Hour) // a bubble begins in 2000, before the attestation certificates
-	h := &home{t: t, net: radiotest.NewNetwork(1), ledger: &ledger{state: &fabric.State{}}}
+	h := &home{t: t, net: radiotest.NewNetwork(1), discriminator: 0xABC}
+	h.code = setup.Payload{VendorID: 0xFFF1, ProductID: 0x8001, Discriminator: setup.Long(0xABC), Passcode: setup.NewPasscode(20202021)}
+	h.found()
+	h.startDevice(mode, maxFabrics)
+	h.startGateway()
+	t.Cleanup(func() { h.gateway.Close(); h.device.Close() })
+	return h
+}
+
+// found founds a fabric; when called again, it is another home.
+func (h *home) found() {
+	h.ledger = &ledger{state: &fabric.State{}}
 	birth := time.Now().Add(-time.Hour).Truncate(time.Second)
 	f, err := issuer.NewFabric(rand.Reader, issuer.Params{Birth: birth})
 	h.check(err)
@@ -144,11 +158,6 @@ func newHome(t *testing.T, mode virtual.Mode) *home {
 	h.check(err)
 	h.id = &securechannel.Identity{Index: 1, Fabric: f.FabricID, Node: self, Root: root, NOC: noc, ICAC: f.ICAC, Key: key,
 		IPK: f.IPK.Operational(f.Compressed), Valid: cert.AnyTime}
-	h.code = setup.Payload{VendorID: 0xFFF1, ProductID: 0x8001, Discriminator: setup.Long(0xABC), Passcode: setup.NewPasscode(20202021)}
-	h.startDevice(mode)
-	h.startGateway()
-	t.Cleanup(func() { h.gateway.Close(); h.device.Close() })
-	return h
 }
 
 func (h *home) check(err error) {
@@ -165,10 +174,10 @@ func (h *home) propose(c fabric.Command) {
 	h.check(err)
 }
 
-func (h *home) startDevice(mode virtual.Mode) {
+func (h *home) startDevice(mode virtual.Mode, maxFabrics int) {
 	var err error
 	h.device, err = virtual.New(virtual.Config{Name: "Lamp", Code: h.code, SerialNumber: "V1", Software: 1, SoftwareText: "1.0", Maker: maker,
-		Hostile: mode, Link: h.net.Link(deviceAddr), Port: 5540, Now: time.Now, Random: rand.Reader, Log: quiet})
+		Hostile: mode, MaxFabrics: maxFabrics, Link: h.net.Link(deviceAddr), Port: 5540, Now: time.Now, Random: rand.Reader, Log: quiet})
 	h.check(err)
 	h.check(h.device.Start())
 }
@@ -183,7 +192,7 @@ func (h *home) startGateway() {
 	var err error
 	h.gateway, err = exchange.New(exchange.Config{Now: time.Now, Random: rand.Reader, Log: quiet})
 	h.check(err)
-	ad := radio.Advertisement{Kind: radio.Commissionable, Addrs: []radio.Addr{deviceAddr}, Discriminator: 0xABC, HasDiscriminator: true, Mode: radio.BasicCommissioning}
+	ad := radio.Advertisement{Kind: radio.Commissionable, Addrs: []radio.Addr{deviceAddr}, Discriminator: h.discriminator, HasDiscriminator: true, Mode: radio.BasicCommissioning}
 	h.discovery = &discovery{ad, make(chan radio.Advertisement)}
 	h.c = commissioner.New(commissioner.Config{Ledger: h.ledger, Discovery: h.discovery, Authority: &commissioner.Signer{Ledger: h.ledger, Vault: h.vault},
 		Identity: h.id, Manager: h.gateway, Engine: interaction.New(h.gateway), Link: link,

@@ -338,3 +338,36 @@ func TestSendAway(t *testing.T) {
 		}
 	})
 }
+
+// TestSecondHome shares a device with another home, which it may have room for.
+func TestSecondHome(t *testing.T) {
+	for maxFabrics, want := range map[int]commissioner.Code{1: commissioner.CodeTableFull, 2: ""} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHomeWith(t, "", maxFabrics)
+			d, err := h.pair(t.Context())
+			h.check(err)
+			share, err := h.k.OpenWindow(t.Context(), d.Node, 15*time.Minute)
+			h.check(err)
+			if _, err := h.pair(t.Context()); code(err) != commissioner.CodePasscode {
+				t.Errorf("with the printed code: %v", err)
+			}
+			codes, err := setup.Parse(share.QR)
+			h.check(err)
+			h.code = codes[0]
+			h.discriminator, _ = h.code.Discriminator.Full()
+			h.startGateway()
+			if _, err := h.pair(t.Context()); code(err) != commissioner.CodeMember {
+				t.Errorf("by the same home: %v", err)
+			}
+			h.found()
+			h.startGateway()
+			if _, err := h.pair(t.Context()); code(err) != want {
+				t.Errorf("room for %d: got %v", maxFabrics, err)
+			}
+			synctest.Wait()
+			if h.device.Fabrics() != maxFabrics {
+				t.Errorf("on %d fabrics, not %d", h.device.Fabrics(), maxFabrics)
+			}
+		})
+	}
+}
