@@ -26,7 +26,6 @@ const (
 	CodeTableFull       Code = "fabric-table-full"
 	CodeFailSafe        Code = "failsafe-refused"
 	CodeRegulatory      Code = "regulatory-refused"
-	CodeNoNetwork       Code = "network-unsupported"
 	CodeAttestation     Code = "attestation-refused"
 	CodeReserve         Code = "reservation-refused"
 	CodeCSR             Code = "csr-invalid"
@@ -58,7 +57,6 @@ var explanations = map[Code]struct{ message, remedy string }{
 	CodeTableFull:       {"the device is in as many homes as it can be", "remove it from one of its other controllers' apps, or reset it to factory settings"},
 	CodeFailSafe:        {"the device refuses to begin", "wait a minute, or stop the other controller that is pairing it, and try again"},
 	CodeRegulatory:      {"the device refuses the country or place it was told", "set the home's country and try again"},
-	CodeNoNetwork:       {"the device is not on the network yet and needs credentials for one", "pair it over Bluetooth"},
 	CodeAttestation:     {"the device could not prove that it is genuine", "do not use it unless you know why; see the reasons"},
 	CodeReserve:         {"the trust state has no place for the device", "see the reason given"},
 	CodeCSR:             {"the device's new key is not properly proved", "update or reset the device and try again; if it stays so, return it"},

@@ -4,14 +4,13 @@ import "gatehouse/commissioner/matter/interaction"
 
 // Descriptor: what an endpoint is and has.
 const (
-	Descriptor                                      = interaction.ClusterID(0x001D)
-	DescriptorDeviceTypes   interaction.AttributeID = 0
-	DescriptorServers       interaction.AttributeID = 1
-	DescriptorClients       interaction.AttributeID = 2
-	DescriptorParts         interaction.AttributeID = 3
-	DeviceTypeRootNode      uint32                  = 0x0016
-	DeviceTypeOnOffLight    uint32                  = 0x0100
-	DeviceTypeDimmableLight uint32                  = 0x0101
+	Descriptor                                    = interaction.ClusterID(0x001D)
+	DescriptorDeviceTypes interaction.AttributeID = 0
+	DescriptorServers     interaction.AttributeID = 1
+	DescriptorClients     interaction.AttributeID = 2
+	DescriptorParts       interaction.AttributeID = 3
+	DeviceTypeRootNode    uint32                  = 0x0016
+	DeviceTypeOnOffLight  uint32                  = 0x0100
 )
 
 // DeviceType is a kind of device and its revision.
@@ -49,10 +48,9 @@ type CapabilityMinima struct {
 
 // TimeSynchronization: clocks of nodes that have one.
 const (
-	TimeSynchronization                                   = interaction.ClusterID(0x0038)
-	TimeSynchronizationUTCTime    interaction.AttributeID = 0
-	TimeSynchronizationSetUTCTime interaction.CommandID   = 0
-	GranularitySeconds            uint8                   = 2
+	TimeSynchronization                                 = interaction.ClusterID(0x0038)
+	TimeSynchronizationSetUTCTime interaction.CommandID = 0
+	GranularitySeconds            uint8                 = 2
 )
 
 // SetUTCTime tells the time, in µs since 2000-01-01.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"gatehouse/commissioner/matter/interaction"
-	"gatehouse/fabric/tlv"
 )
 
 // GeneralCommissioning: the fail-safe around a commissioning.
@@ -119,11 +118,4 @@ type OpenCommissioningWindow struct {
 // OpenBasicWindow opens a window with the passcode printed on the node.
 type OpenBasicWindow struct {
 	Timeout uint16 `tlv:"0"` // s
-}
-
-// Window is the state of the commissioning window.
-type Window struct {
-	Status WindowStatus
-	Fabric tlv.Null[uint8]
-	Vendor tlv.Null[uint16]
 }
