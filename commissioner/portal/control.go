@@ -45,6 +45,18 @@ func parsePath(s string) (e *interaction.EndpointID, c *interaction.ClusterID, i
 	return e, c, id, err
 }
 
+// concretePath reads a path without wildcards.
+func concretePath(s string) (interaction.EndpointID, interaction.ClusterID, uint32, error) {
+	e, c, id, err := parsePath(s)
+	if err == nil && (e == nil || c == nil || id == nil) {
+		err = invalid(fmt.Errorf("path %q has a wildcard, which only reads and subscriptions may", s))
+	}
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	return *e, *c, *id, nil
+}
+
 // ReadRequest names attributes and events by path; * stands for all.
 type ReadRequest struct {
 	Attributes []string `json:"attributes,omitempty"`
@@ -139,10 +151,7 @@ func reason(err error) string {
 
 func (p *Portal) read(w http.ResponseWriter, r *http.Request) error {
 	var req ReadRequest
-	d, err := p.find(r)
-	if err == nil {
-		err = decode(r, &req)
-	}
+	d, err := p.request(r, &req)
 	if err != nil {
 		return err
 	}
@@ -179,19 +188,13 @@ type Written struct {
 
 func (p *Portal) write(w http.ResponseWriter, r *http.Request) error {
 	var req WriteRequest
-	d, err := p.find(r)
-	if err == nil {
-		err = decode(r, &req)
-	}
+	d, err := p.request(r, &req)
 	if err != nil {
 		return err
 	}
-	e, c, id, err := parsePath(req.Path)
+	e, c, id, err := concretePath(req.Path)
 	if err != nil {
 		return err
-	}
-	if e == nil || c == nil || id == nil {
-		return invalid(errors.New("a path to write has no wildcard"))
 	}
 	value, err := tlv.FromJSON(req.Value, req.Type)
 	if err != nil {
@@ -199,7 +202,7 @@ func (p *Portal) write(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := limited(r)
 	defer cancel()
-	path := interaction.Attribute(*e, *c, interaction.AttributeID(*id))
+	path := interaction.Attribute(e, c, interaction.AttributeID(id))
 	errs, err := p.K.Write(ctx, d.Node, time.Duration(req.TimedMS)*time.Millisecond, interaction.Write{Path: path, Value: value})
 	if err == nil && errs[0] != nil {
 		err = commissioner.Fail(commissioner.CodeDeviceStatus, errs[0])
@@ -225,21 +228,15 @@ type Invoked struct {
 
 func (p *Portal) invoke(w http.ResponseWriter, r *http.Request) error {
 	var req InvokeRequest
-	d, err := p.find(r)
-	if err == nil {
-		err = decode(r, &req)
-	}
+	d, err := p.request(r, &req)
 	if err != nil {
 		return err
 	}
-	e, c, id, err := parsePath(req.Path)
+	e, c, id, err := concretePath(req.Path)
 	if err != nil {
 		return err
 	}
-	if e == nil || c == nil || id == nil {
-		return invalid(errors.New("a path to invoke has no wildcard"))
-	}
-	command := interaction.Invocation{Path: interaction.Command(*e, *c, interaction.CommandID(*id))}
+	command := interaction.Invocation{Path: interaction.Command(e, c, interaction.CommandID(id))}
 	if len(req.Fields) > 0 {
 		fields, err := tlv.FromJSON(req.Fields, "STRUCT")
 		if err != nil {
@@ -277,10 +274,7 @@ const defaultMaxInterval = 60
 
 func (p *Portal) subscribe(w http.ResponseWriter, r *http.Request) error {
 	var req SubscribeRequest
-	d, err := p.find(r)
-	if err == nil {
-		err = decode(r, &req)
-	}
+	d, err := p.request(r, &req)
 	if err != nil {
 		return err
 	}

@@ -120,6 +120,15 @@ func (p *Portal) find(r *http.Request) (*fabric.Device, error) {
 	return found, nil
 }
 
+// request is the device a request names, and its body.
+func (p *Portal) request(r *http.Request, body any) (*fabric.Device, error) {
+	d, err := p.find(r)
+	if err == nil {
+		err = decode(r, body)
+	}
+	return d, err
+}
+
 func (p *Portal) device(w http.ResponseWriter, r *http.Request) error {
 	d, err := p.find(r)
 	if err != nil {
@@ -135,10 +144,7 @@ type Rename struct {
 
 func (p *Portal) rename(w http.ResponseWriter, r *http.Request) error {
 	var req Rename
-	d, err := p.find(r)
-	if err == nil {
-		err = decode(r, &req)
-	}
+	d, err := p.request(r, &req)
 	if err != nil {
 		return err
 	}
@@ -183,10 +189,7 @@ type WindowRequest struct {
 
 func (p *Portal) openWindow(w http.ResponseWriter, r *http.Request) error {
 	var req WindowRequest
-	d, err := p.find(r)
-	if err == nil {
-		err = decode(r, &req)
-	}
+	d, err := p.request(r, &req)
 	if err != nil {
 		return err
 	}
