@@ -18,12 +18,18 @@ import (
 // by a crash and holds nothing.
 const Suffix = ".new"
 
-// Step does one operation that changes the disk. Tests break it: do not call
-// do, and nothing is persisted; call it and fail all the same, and it is.
+// Step is how an operation that changes the disk is done. Nil just does it.
+// Tests break it: where do is not called nothing is persisted, where it is
+// called and an error returned all the same it is.
 type Step func(op string, do func() error) error
 
-// Plain is the Step of production.
-func Plain(_ string, do func() error) error { return do() }
+// Do does an operation.
+func (s Step) Do(op string, do func() error) error {
+	if s == nil {
+		return do()
+	}
+	return s(op, do)
+}
 
 // WriteFile makes data the contents of the file path, readable by its owner
 // only:
@@ -32,12 +38,12 @@ func Plain(_ string, do func() error) error { return do() }
 func WriteFile(step Step, path string, data []byte) error {
 	temporary := path + Suffix
 	var f *os.File
-	err := step("create", func() (err error) {
+	err := step.Do("create", func() (err error) {
 		f, err = os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		return err
 	})
 	if err == nil {
-		err = errors.Join(step("write", func() error { return write(f, data) }), f.Close())
+		err = errors.Join(step.Do("write", func() error { return write(f, data) }), f.Close())
 	}
 	if err == nil {
 		err = Rename(step, temporary, path)
@@ -57,7 +63,7 @@ func write(f *os.File, data []byte) error {
 
 // Rename gives a file that is synced already its name.
 func Rename(step Step, from, to string) error {
-	if err := step("rename", func() error { return os.Rename(from, to) }); err != nil {
+	if err := step.Do("rename", func() error { return os.Rename(from, to) }); err != nil {
 		return err
 	}
 	return SyncDir(step, filepath.Dir(to))
@@ -66,7 +72,7 @@ func Rename(step Step, from, to string) error {
 // Remove takes files away; one that is not there is no error.
 func Remove(step Step, paths ...string) error {
 	for _, path := range paths {
-		err := step("remove", func() error { return os.Remove(path) })
+		err := step.Do("remove", func() error { return os.Remove(path) })
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -76,7 +82,7 @@ func Remove(step Step, paths ...string) error {
 
 // SyncDir makes what was created, renamed or removed in a directory last.
 func SyncDir(step Step, dir string) error {
-	return step("sync directory", func() error {
+	return step.Do("sync directory", func() error {
 		d, err := os.Open(dir)
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@
 package found
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -17,6 +18,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"gatehouse/cluster"
@@ -41,7 +43,9 @@ type Config struct {
 	Gateway    string // name of the first gateway
 	VendorID   uint16 // administrator's vendor, told to devices
 	Now        time.Time
-	Cluster    cluster.Config // but for Dir and Node
+	Random     io.Reader      // nil: the system's
+	KitWork    int            // 0: seal.KitWork; less in tests
+	Cluster    cluster.Config // but for Dir and Node; its Step is every write's
 }
 
 // ErrFounded says that the directory has a home already.
@@ -55,17 +59,22 @@ func Found(ctx context.Context, c Config) (*fabric.State, error) {
 	if err := seal.CheckPassphrase(c.Passphrase); err != nil {
 		return nil, err
 	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	keys, fresh, err := gatewayKeys(c.Dir)
+	if err := durable.SyncDir(c.Cluster.Step, filepath.Dir(c.Dir)); err != nil {
+		return nil, err
+	}
+	keys, fresh, err := c.gatewayKeys()
 	if err != nil {
 		return nil, err
 	}
-	if !fresh {
-		if err := refuseFounded(c, keys.Node); err != nil {
-			return nil, err
-		}
+	// With fresh keys, too: a log that is there belongs to keys that are lost.
+	if err := refuseFounded(c, keys.Node); err != nil {
+		return nil, err
 	}
 	cmd, kit, err := mint(c, keys)
 	if err != nil {
@@ -75,7 +84,7 @@ func Found(ctx context.Context, c Config) (*fabric.State, error) {
 		return nil, err
 	}
 	if fresh {
-		if err := keyfile.Create(c.Dir, keys); err != nil {
+		if err := keyfile.Create(c.Dir, keys, c.Random, c.Cluster.Step); err != nil {
 			return nil, err
 		}
 	}
@@ -83,19 +92,19 @@ func Found(ctx context.Context, c Config) (*fabric.State, error) {
 }
 
 // gatewayKeys are those of a founding that was interrupted, or new ones.
-func gatewayKeys(dir string) (k keyfile.Keys, fresh bool, err error) {
-	if k, err = keyfile.Load(dir); err == nil || !errors.Is(err, keyfile.ErrNone) {
+func (c Config) gatewayKeys() (k keyfile.Keys, fresh bool, err error) {
+	if k, err = keyfile.Load(c.Dir); err == nil || !errors.Is(err, keyfile.ErrNone) {
 		return k, false, err
 	}
-	if k.Operational, err = issuer.GenerateKey(rand.Reader); err != nil {
+	if k.Operational, err = issuer.GenerateKey(c.Random); err != nil {
 		return k, true, err
 	}
-	if k.Sealing, err = seal.NewSealingKey(); err != nil {
+	if k.Sealing, err = seal.NewSealingKey(c.Random); err != nil {
 		return k, true, err
 	}
 	var b [8]byte // below 2^48, as all node ids of ours
 	for k.Node == 0 {
-		if _, err := io.ReadFull(rand.Reader, b[:6]); err != nil {
+		if _, err := io.ReadFull(c.Random, b[:6]); err != nil {
 			return k, true, err
 		}
 		k.Node = cert.NodeID(binary.LittleEndian.Uint64(b[:]))
@@ -127,14 +136,14 @@ func refuseFounded(c Config, node cert.NodeID) error {
 // mint makes all that a home rests on.
 func mint(c Config, keys keyfile.Keys) (*fabric.Command, seal.Kit, error) {
 	birth := c.Now.UTC().Truncate(time.Second)
-	f, err := issuer.NewFabric(rand.Reader, issuer.Params{Birth: birth})
+	f, err := issuer.NewFabric(c.Random, issuer.Params{Birth: birth})
 	if err != nil {
 		return nil, seal.Kit{}, err
 	}
 	defer f.IssuerKey.Erase()
 	defer f.IPK.Erase()
 	serial := make([]byte, 12)
-	if _, err := io.ReadFull(rand.Reader, serial); err != nil {
+	if _, err := io.ReadFull(c.Random, serial); err != nil {
 		return nil, seal.Kit{}, err
 	}
 	serial[0] = 'F' // the founder's; devices' come from the log
@@ -146,7 +155,7 @@ func mint(c Config, keys keyfile.Keys) (*fabric.Command, seal.Kit, error) {
 	}
 	generation := fabric.Generation{Number: 1, ICAC: f.ICAC}
 	public := keys.Sealing.Public()
-	ipk, err := keyfile.SealGeneration(f.FabricID, &generation, f.IssuerKey, f.IPK, keys.Node, public)
+	ipk, err := keyfile.SealGeneration(c.Random, f.FabricID, &generation, f.IssuerKey, f.IPK, keys.Node, public)
 	if err != nil {
 		return nil, seal.Kit{}, err
 	}
@@ -163,15 +172,16 @@ func mint(c Config, keys keyfile.Keys) (*fabric.Command, seal.Kit, error) {
 func writeKit(c Config, kit seal.Kit) error {
 	defer kit.Key.Erase()
 	if _, err := os.Lstat(c.Kit); !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s is there already: a recovery kit is never overwritten", c.Kit)
+		return fmt.Errorf("%s is there already: a recovery kit is never overwritten; if a set-up that was interrupted left it, it opens nothing: remove it, or name another file", c.Kit)
 	}
-	sealed, err := seal.SealKit(kit, c.Passphrase)
+	sealed, err := seal.SealKit(kit, c.Passphrase, cmp.Or(c.KitWork, seal.KitWork))
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(durable.Plain, c.Kit, sealed); err != nil {
+	if err := durable.WriteFile(c.Cluster.Step, c.Kit, sealed); err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // scrypt takes a quarter of a GiB, and is about to again
 	written, err := os.ReadFile(c.Kit)
 	if err != nil {
 		return err

@@ -8,16 +8,15 @@
 package keyfile
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"gatehouse/cluster/durable"
-	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 	"gatehouse/fabric/issuer"
 	"gatehouse/fabric/seal"
@@ -29,6 +28,8 @@ const (
 	fileKeyFile = "gateway.key"
 	purpose     = "gatehouse gateway keys"
 	maxFile     = 16 << 10
+
+	wayOut = "this gateway cannot say who it is any more: replace it (another member admits it as a new one) or, if it was the only one, restore a backup"
 )
 
 // ErrNone says that a directory has no gateway's keys.
@@ -49,7 +50,7 @@ type contents struct {
 }
 
 // Create writes new keys into dir, which must have none.
-func Create(dir string, k Keys) error {
+func Create(dir string, k Keys, random io.Reader, step durable.Step) error {
 	if _, err := os.Lstat(filepath.Join(dir, keysFile)); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s has a gateway's keys already", dir)
 	}
@@ -63,20 +64,20 @@ func Create(dir string, k Keys) error {
 		return err
 	}
 	defer clear(plain)
-	key, err := seal.RandomSecret(rand.Reader)
+	key, err := seal.RandomSecret(random)
 	if err != nil {
 		return err
 	}
 	defer key.Erase()
-	blob, err := seal.Seal(rand.Reader, key, purpose, plain)
+	blob, err := seal.Seal(random, key, purpose, plain)
 	if err != nil {
 		return err
 	}
 	// The key first: without the other file, it opens nothing.
-	if err := durable.WriteFile(durable.Plain, filepath.Join(dir, fileKeyFile), key.Reveal()); err != nil {
+	if err := durable.WriteFile(step, filepath.Join(dir, fileKeyFile), key.Reveal()); err != nil {
 		return err
 	}
-	return durable.WriteFile(durable.Plain, filepath.Join(dir, keysFile), blob)
+	return durable.WriteFile(step, filepath.Join(dir, keysFile), blob)
 }
 
 // Load reads the keys in dir. The error is ErrNone if there are none.
@@ -88,7 +89,9 @@ func Load(dir string) (Keys, error) {
 		return Keys{}, err
 	}
 	raw, err := read(filepath.Join(dir, fileKeyFile))
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return Keys{}, fmt.Errorf("%w; %s", err, wayOut)
+	} else if err != nil {
 		return Keys{}, err
 	}
 	key := seal.NewSecret(raw)
@@ -96,7 +99,7 @@ func Load(dir string) (Keys, error) {
 	defer key.Erase()
 	plain, err := seal.Open(key, purpose, blob)
 	if err != nil {
-		return Keys{}, fmt.Errorf("%s: %w", filepath.Join(dir, keysFile), err)
+		return Keys{}, fmt.Errorf("%s is damaged, or not of the key beside it: %w; %s", filepath.Join(dir, keysFile), err, wayOut)
 	}
 	defer plain.Erase()
 	revealed := plain.Reveal()
@@ -128,94 +131,4 @@ func read(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is too long to be a gateway's keys", path)
 	}
 	return os.ReadFile(path)
-}
-
-// Vault opens the trust state's secrets with a gateway's keys.
-type Vault struct{ Keys Keys }
-
-// Purposes of what is sealed in the trust state. %d is the generation.
-const (
-	purposeDataKey   = "gatehouse data key, generation %d, fabric %v"
-	purposeIssuerKey = "gatehouse issuing key, generation %d, fabric %v"
-	purposeIPK       = "gatehouse identity protection key, generation %d, fabric %v"
-)
-
-func bind(format string, generation uint32, f cert.FabricID) string {
-	return fmt.Sprintf(format, generation, f)
-}
-
-// dataKey unwraps the key that a generation's secrets are sealed with.
-func (v *Vault) dataKey(f cert.FabricID, g *fabric.Generation) (seal.Secret, error) {
-	wrapped := g.DataKeys[v.Keys.Node]
-	if wrapped == nil {
-		return seal.Secret{}, fmt.Errorf("generation %d is not wrapped to gateway %v", g.Number, v.Keys.Node)
-	}
-	return v.Keys.Sealing.Unwrap(bind(purposeDataKey, g.Number, f), wrapped)
-}
-
-func (v *Vault) open(s *fabric.State, format string, blob []byte) (seal.Secret, error) {
-	g := s.Generation()
-	if g == nil {
-		return seal.Secret{}, errors.New("there is no fabric")
-	}
-	key, err := v.dataKey(s.Home.FabricID, g)
-	if err != nil {
-		return seal.Secret{}, err
-	}
-	defer key.Erase()
-	return seal.Open(key, bind(format, g.Number, s.Home.FabricID), blob)
-}
-
-// IssuerKey opens the key of the generation that issues now. Erase it.
-func (v *Vault) IssuerKey(s *fabric.State) (issuer.PrivateKey, error) {
-	g := s.Generation()
-	if g == nil {
-		return issuer.PrivateKey{}, errors.New("there is no fabric")
-	}
-	secret, err := v.open(s, purposeIssuerKey, g.Key)
-	if err != nil {
-		return issuer.PrivateKey{}, fmt.Errorf("issuing key: %w", err)
-	}
-	defer secret.Erase()
-	raw := secret.Reveal()
-	defer clear(raw)
-	return issuer.ParsePrivateKey(raw)
-}
-
-// IPK opens the identity protection key.
-func (v *Vault) IPK(s *fabric.State) (cert.EpochKey, error) {
-	secret, err := v.open(s, purposeIPK, s.Home.IPK)
-	if err != nil {
-		return cert.EpochKey{}, fmt.Errorf("identity protection key: %w", err)
-	}
-	defer secret.Erase()
-	raw := secret.Reveal()
-	defer clear(raw)
-	if len(raw) != cert.GroupKeyLength {
-		return cert.EpochKey{}, errors.New("identity protection key: wrong length")
-	}
-	return cert.NewEpochKey([cert.GroupKeyLength]byte(raw)), nil
-}
-
-// SealGeneration seals a generation's secrets with a new data key, wrapped to
-// one gateway. It returns the sealed IPK and fills in the generation.
-func SealGeneration(f cert.FabricID, g *fabric.Generation, key issuer.PrivateKey, ipk cert.EpochKey, gateway cert.NodeID, public []byte) ([]byte, error) {
-	data, err := seal.RandomSecret(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	defer data.Erase()
-	raw := key.Reveal()
-	defer clear(raw)
-	if g.Key, err = seal.Seal(rand.Reader, data, bind(purposeIssuerKey, g.Number, f), raw); err != nil {
-		return nil, err
-	}
-	wrapped, err := seal.Wrap(public, bind(purposeDataKey, g.Number, f), data)
-	if err != nil {
-		return nil, err
-	}
-	g.DataKeys = map[cert.NodeID][]byte{gateway: wrapped}
-	epoch := ipk.Reveal()
-	defer clear(epoch[:])
-	return seal.Seal(rand.Reader, data, bind(purposeIPK, g.Number, f), epoch[:])
 }

@@ -7,8 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/raft"
-
-	"gatehouse/cluster/durable"
 )
 
 var errBroken = errors.New("input/output error")
@@ -128,9 +126,9 @@ func TestPowerCuts(t *testing.T) {
 			t.Errorf("entry %d was acknowledged, %d is the last", acknowledged, last)
 		}
 	}
-	cfg.Step = func(op string, do func() error) error {
+	cfg.Step = func(_ string, do func() error) error {
 		cut()
-		err := durable.Plain(op, do)
+		err := do()
 		cut()
 		return err
 	}

@@ -43,7 +43,7 @@ func open(cfg Config) (*Store, error) {
 		}
 		return nil, ErrNone
 	}
-	s := &Store{cfg: cfg, step: cfg.step()}
+	s := &Store{cfg: cfg, step: cfg.Step}
 	if err := guard(s.openDatabase); err != nil {
 		if s.db != nil {
 			err = errors.Join(err, s.db.Close())

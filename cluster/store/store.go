@@ -63,13 +63,6 @@ type Config struct {
 
 func (c Config) database() string { return filepath.Join(c.Dir, databaseName) }
 
-func (c Config) step() durable.Step {
-	if c.Step == nil {
-		return durable.Plain
-	}
-	return c.Step
-}
-
 // Store is a gateway's disk. It is a raft.LogStore, a raft.StableStore and a
 // raft.SnapshotStore; its methods may be called from several goroutines.
 type Store struct {
@@ -94,7 +87,7 @@ func Create(cfg Config, first func(*Store) error) error {
 }
 
 func create(cfg Config, first func(*Store) error) error {
-	step, temporary := cfg.step(), cfg.database()+durable.Suffix
+	step, temporary := cfg.Step, cfg.database()+durable.Suffix
 	if _, err := os.Lstat(cfg.database()); !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(errors.New("there is one already"), err)
 	}
@@ -185,7 +178,7 @@ func (s *Store) update(change func(*bbolt.Tx, *summary) error) error {
 		err = next.put(tx)
 	}
 	if err == nil {
-		err = s.step("commit", tx.Commit)
+		err = s.step.Do("commit", tx.Commit)
 	}
 	if err != nil {
 		// Before fail, which does not return: Begin and Close wait for it.

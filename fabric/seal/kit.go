@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
@@ -17,11 +15,14 @@ import (
 	"gatehouse/fabric/issuer"
 )
 
-// MinPassphrase is the shortest passphrase of a recovery kit, in characters.
-const MinPassphrase = 12
-
-// maxKit bounds a kit's file, in octets.
-const maxKit = 64 << 10
+// Limits of ours.
+const (
+	maxKit = 64 << 10 // octets of a kit's file
+	// KitWork is the logarithm of scrypt's work factor: a quarter of a GiB of
+	// memory and about a second, three on a small board.
+	KitWork = 18
+	maxWork = 20 // a kit that asks for more would take all of a small board's memory
+)
 
 // Kit is what brings a home's root back. It is never in the trust state.
 type Kit struct {
@@ -42,25 +43,9 @@ type kitFile struct {
 	Made   time.Time `json:"made"`
 }
 
-// CheckPassphrase refuses what would be guessed.
-func CheckPassphrase(p string) error {
-	distinct := map[rune]bool{}
-	for _, r := range p {
-		distinct[r] = true
-	}
-	switch {
-	case !utf8.ValidString(p):
-		return errors.New("the passphrase is not UTF-8")
-	case utf8.RuneCountInString(p) < MinPassphrase:
-		return fmt.Errorf("the passphrase has fewer than %d characters: several words are best", MinPassphrase)
-	case len(distinct) < 5 || strings.Contains("abcdefghijklmnopqrstuvwxyz01234567890123456789", strings.ToLower(p)):
-		return errors.New("the passphrase is too easy to guess: several words are best")
-	}
-	return nil
-}
-
-// SealKit encrypts a kit to a passphrase, as an armored age file (scrypt).
-func SealKit(k Kit, passphrase string) ([]byte, error) {
+// SealKit encrypts a kit to a passphrase, as an armored age file. work is
+// KitWork, but in tests.
+func SealKit(k Kit, passphrase string, work int) ([]byte, error) {
 	if err := CheckPassphrase(passphrase); err != nil {
 		return nil, err
 	}
@@ -68,6 +53,7 @@ func SealKit(k Kit, passphrase string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	recipient.SetWorkFactor(work)
 	raw := k.Key.Reveal()
 	defer clear(raw)
 	plain, err := json.Marshal(kitFile{1, k.Home, k.FabricID.String(), k.Root, raw, k.Made})
@@ -100,6 +86,7 @@ func OpenKit(file []byte, passphrase string) (*Kit, error) {
 	if err != nil {
 		return nil, ErrPassphrase
 	}
+	identity.SetMaxWorkFactor(maxWork)
 	r, err := age.Decrypt(armor.NewReader(bytes.NewReader(file)), identity)
 	var wrong *age.NoIdentityMatchError
 	switch {
