@@ -2,8 +2,10 @@ package commissioner_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -11,10 +13,13 @@ import (
 
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/matter/datamodel"
+	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/commissioner/matter/message"
 	"gatehouse/commissioner/setup"
 	"gatehouse/commissioner/virtual"
 	"gatehouse/fabric"
+	"gatehouse/fabric/tlv"
 	"gatehouse/radio"
 	"gatehouse/radio/radiotest"
 )
@@ -351,6 +356,7 @@ func TestSecondHome(t *testing.T) {
 			if _, err := h.pair(t.Context()); code(err) != commissioner.CodePasscode {
 				t.Errorf("with the printed code: %v", err)
 			}
+			synctest.Wait()
 			codes, err := setup.Parse(share.QR)
 			h.check(err)
 			h.code = codes[0]
@@ -359,6 +365,7 @@ func TestSecondHome(t *testing.T) {
 			if _, err := h.pair(t.Context()); code(err) != commissioner.CodeMember {
 				t.Errorf("by the same home: %v", err)
 			}
+			synctest.Wait() // the device hears that the session is over
 			h.found()
 			h.startGateway()
 			if _, err := h.pair(t.Context()); code(err) != want {
@@ -370,4 +377,40 @@ func TestSecondHome(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBusyDevice lets strangers begin as many handshakes as a device takes,
+// and go no further: the gateway waits as it is told, and gets its turn.
+func TestBusyDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, "")
+		for i := range 8 {
+			link := h.net.Link(radio.UDPAddr(netip.AddrPortFrom(deviceAddr.IP.Addr(), uint16(6000+i))))
+			m, err := exchange.New(exchange.Config{Now: time.Now, Random: rand.Reader, Log: quiet})
+			h.check(err)
+			defer m.Close()
+			m.Serve(link)
+			s, err := m.Unsecured(link, deviceAddr, exchange.Params{})
+			h.check(err)
+			x, err := m.Open(s)
+			h.check(err)
+			const pbkdfParamRequest = 0x20
+			body, err := tlv.Marshal(&struct {
+				Random     [32]byte `tlv:"1"`
+				SessionID  uint16   `tlv:"2"`
+				PasscodeID uint16   `tlv:"3"`
+				HasParams  bool     `tlv:"4"`
+			}{SessionID: 1})
+			h.check(err)
+			h.check(x.Send(t.Context(), message.SecureChannel, pbkdfParamRequest, body))
+		}
+		synctest.Wait()
+		began := time.Now()
+		if _, err := h.pair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(began); waited < 2*time.Second {
+			t.Errorf("it was not busy: paired after %v", waited)
+		}
+	})
 }
