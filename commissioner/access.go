@@ -18,12 +18,12 @@ var aclPath = interaction.Attribute(datamodel.RootEndpoint, datamodel.AccessCont
 
 func (p *pairing) writeAccess(ctx context.Context) error {
 	state := p.Ledger.State()
-	return p.Commissioner.writeAccess(ctx, p.oper, state, state.Devices[p.node])
+	return p.putACL(ctx, p.oper, state, state.Devices[p.node])
 }
 
 func (p *pairing) verifyAccess(ctx context.Context) error {
 	state := p.Ledger.State()
-	return p.Commissioner.verifyAccess(ctx, p.oper, state, state.Devices[p.node])
+	return p.checkACL(ctx, p.oper, state, state.Devices[p.node])
 }
 
 // complete ends the fail-safe: from here on the device keeps what it has.
@@ -36,10 +36,10 @@ func wantedACL(s *fabric.State, d *fabric.Device) []policy.Entry {
 	return policy.ACL(s.Home.GatewayCAT, s.Zones[d.Zone].CAT)
 }
 
-// writeAccess writes the access control list of a device. The administrators'
+// putACL writes the access control list of a device. The administrators'
 // entry is the first, so a device that stores only part of the list still
 // lets us mend it.
-func (c *Commissioner) writeAccess(ctx context.Context, s *exchange.Session, state *fabric.State, d *fabric.Device) error {
+func (c *Commissioner) putACL(ctx context.Context, s *exchange.Session, state *fabric.State, d *fabric.Device) error {
 	var entries []datamodel.ACLEntry
 	for _, e := range wantedACL(state, d) {
 		entries = append(entries, datamodel.ACLEntry{Privilege: datamodel.Privilege(e.Privilege), AuthMode: datamodel.AuthCASE,
@@ -55,8 +55,8 @@ func (c *Commissioner) writeAccess(ctx context.Context, s *exchange.Session, sta
 	return nil
 }
 
-// verifyAccess reads the list back and holds it against what it should be.
-func (c *Commissioner) verifyAccess(ctx context.Context, s *exchange.Session, state *fabric.State, d *fabric.Device) error {
+// checkACL reads the list back and holds it against what it should be.
+func (c *Commissioner) checkACL(ctx context.Context, s *exchange.Session, state *fabric.State, d *fabric.Device) error {
 	var entries []datamodel.ACLEntry
 	if err := c.Engine.ReadAttribute(ctx, s, aclPath, &entries); err != nil {
 		return Explain(err, CodeACL)
@@ -75,7 +75,7 @@ func (c *Commissioner) verifyAccess(ctx context.Context, s *exchange.Session, st
 	return nil
 }
 
-// entryOf is the inverse of what writeAccess makes of an entry.
+// entryOf is the inverse of what putACL makes of an entry.
 func entryOf(e datamodel.ACLEntry) (policy.Entry, bool) {
 	if e.AuthMode != datamodel.AuthCASE || !e.Subjects.Valid || len(e.Subjects.Value) != 1 || e.Targets.Valid && len(e.Targets.Value) > 0 {
 		return policy.Entry{}, false

@@ -76,14 +76,14 @@ type Commissioner struct {
 	Config
 	resumptions securechannel.Resumptions
 
-	mu      sync.Mutex
-	pairing map[cert.NodeID]bool // being paired here: not to be settled
-	trust   trust
+	mu     sync.Mutex
+	active map[cert.NodeID]bool // being paired here: not to be settled
+	trust  trust
 }
 
 // New is a Commissioner.
 func New(cfg Config) *Commissioner {
-	return &Commissioner{Config: cfg, pairing: make(map[cert.NodeID]bool)}
+	return &Commissioner{Config: cfg, active: make(map[cert.NodeID]bool)}
 }
 
 // Resumptions are the secrets of the sessions opened so far.

@@ -57,7 +57,6 @@ type pairing struct {
 	offered  bool // AddNOC was sent: the device may have its certificate
 	ended    bool // CommissioningComplete was sent: the device may keep it
 	rolled   bool // the device confirmed that it rolled back
-	issued   bool // the trust state knows the certificate
 	admitted *fabric.Device
 }
 
@@ -160,13 +159,13 @@ func (p *pairing) claim(n cert.NodeID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.node = n
-	p.Commissioner.pairing[n] = true
+	p.active[n] = true
 }
 
 func (p *pairing) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.Commissioner.pairing, p.node)
+	delete(p.active, p.node)
 }
 
 // reserve commits a node id and a serial number to this device.
@@ -222,7 +221,6 @@ func (p *pairing) issue(ctx context.Context) error {
 	if err != nil {
 		return Explain(err, CodeCommit)
 	}
-	p.issued = true
 	return nil
 }
 

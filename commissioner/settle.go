@@ -48,7 +48,7 @@ func (c *Commissioner) Settle(ctx context.Context) {
 func (c *Commissioner) inDoubt(d *fabric.Device) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return d.Phase != fabric.Admitted && d.Gateway == c.Identity.Node && !c.pairing[d.Node]
+	return d.Phase != fabric.Admitted && d.Gateway == c.Identity.Node && !c.active[d.Node]
 }
 
 func (c *Commissioner) settle(ctx context.Context, d *fabric.Device) error {
@@ -74,10 +74,10 @@ func (c *Commissioner) settle(ctx context.Context, d *fabric.Device) error {
 // finish takes the steps that are left with a device that has its certificate.
 func (c *Commissioner) finish(ctx context.Context, s *exchange.Session, d *fabric.Device) error {
 	state := c.Ledger.State()
-	if err := c.writeAccess(ctx, s, state, d); err != nil {
+	if err := c.putACL(ctx, s, state, d); err != nil {
 		return err
 	}
-	if err := c.verifyAccess(ctx, s, state, d); err != nil {
+	if err := c.checkACL(ctx, s, state, d); err != nil {
 		return err
 	}
 	var r datamodel.CommissioningResponse
