@@ -65,6 +65,10 @@ func (p *pairing) establish(ctx context.Context) error {
 			return nil
 		case securechannel.IsStatus(err, securechannel.CodeInvalidParameter):
 			return Fail(CodeWindowClosed, err)
+		case errors.Is(err, exchange.ErrTimeout):
+			// It acknowledged and said nothing: so do devices that another
+			// controller is pairing, or was pairing when it fell silent.
+			return Fail(CodeBusy, err)
 		}
 		return Explain(err, CodeProtocol)
 	}

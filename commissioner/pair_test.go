@@ -414,3 +414,20 @@ func TestBusyDevice(t *testing.T) {
 		}
 	})
 }
+
+// TestMuteDevice pairs a device that acknowledges the passcode's request and
+// says nothing more.
+func TestMuteDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, "")
+		h.device.Close()
+		mute, err := exchange.New(exchange.Config{Now: time.Now, Random: rand.Reader, Log: quiet})
+		h.check(err)
+		defer mute.Close()
+		mute.Handle(message.SecureChannel, func(ctx context.Context, _ *exchange.Exchange, _ exchange.Message) { <-ctx.Done() })
+		mute.Serve(h.net.Link(deviceAddr))
+		if _, err := h.pair(t.Context()); code(err) != commissioner.CodeBusy {
+			t.Errorf("got %v", err)
+		}
+	})
+}
