@@ -32,11 +32,11 @@ fuzz:
 	  done; \
 	done
 
-interop: build
+interop:
 	cd commissioner/interop && npm ci --no-audit --no-fund
 	$(GO) test -tags interop -count=1 -v -timeout 80m ./commissioner/interop
 
-bench: build
+bench:
 	cd commissioner/interop && npm ci --no-audit --no-fund
 	$(GO) run ./commissioner/interop/bench
 
