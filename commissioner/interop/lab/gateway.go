@@ -1,0 +1,168 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// readyLimit is how long a gateway may take to be ready.
+const readyLimit = 30 * time.Second
+
+// Gateway is a gateway: the real binary, with a state directory of its own.
+type Gateway struct {
+	host  *Host
+	bin   string
+	State string
+	Proc  *Proc // its daemon, nil: not running
+}
+
+// Gateway founds a home on the host that trusts matter.js's and our own
+// virtual test devices, and starts its daemon.
+func (h *Host) Gateway(ctx context.Context, bin string) (*Gateway, error) {
+	g := &Gateway{host: h, bin: bin, State: filepath.Join(h.Dir, "state")}
+	passphrase := filepath.Join(h.Dir, "passphrase")
+	if err := os.WriteFile(passphrase, []byte("four words nobody would guess\n"), 0o600); err != nil {
+		return nil, err
+	}
+	if _, err := g.Run(ctx, "setup", "--kit", filepath.Join(h.Dir, "kit"), "--passphrase-file", passphrase); err != nil {
+		return nil, err
+	}
+	if err := g.Serve(ctx); err != nil {
+		return nil, err
+	}
+	trust := filepath.Join(h.Dir, "trust")
+	if err := MatterjsTrust(trust); err != nil {
+		return nil, err
+	}
+	if _, err := g.Run(ctx, "trust", "import", "--test", trust); err != nil {
+		return nil, err
+	}
+	_, err := g.Run(ctx, "trust", "except", "interoperability tests", "--for", "24h")
+	return g, err
+}
+
+// Serve starts the daemon and waits until it answers.
+func (g *Gateway) Serve(ctx context.Context) (err error) {
+	if g.Proc, err = g.host.Start(nil, g.bin, "--state", g.State, "serve"); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	defer cancel()
+	for {
+		c, err := net.Dial("unix", g.Socket())
+		if err == nil {
+			return c.Close()
+		}
+		select {
+		case <-g.Proc.done:
+			return fmt.Errorf("the gateway ended%s", g.Proc.tail())
+		case <-ctx.Done():
+			return fmt.Errorf("the gateway is not ready: %w%s", err, g.Proc.tail())
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// Socket is where the daemon's API is.
+func (g *Gateway) Socket() string { return filepath.Join(g.State, "gatehouse.sock") }
+
+// Failure is how a command of the gateway failed.
+type Failure struct {
+	Code, Step, Message, Remedy string
+	Reasons                     []struct{ Code, Message string }
+}
+
+func (f *Failure) Error() string {
+	return fmt.Sprintf("%s: %s [%s] %v", f.Step, f.Message, f.Code, f.Reasons)
+}
+
+// Run runs a command of the gateway with --json and returns the last line. A
+// failure is a *Failure.
+func (g *Gateway) Run(ctx context.Context, args ...string) (json.RawMessage, error) {
+	cmd := exec.CommandContext(ctx, g.bin, append([]string{"--state", g.State, "--json"}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	last := lines[len(lines)-1]
+	var failed struct{ Error *Failure }
+	if json.Unmarshal(last, &failed) == nil && failed.Error != nil {
+		return nil, failed.Error
+	}
+	if err != nil {
+		return nil, fmt.Errorf("gatehouse %v: %w: %s", args, err, stderr.Bytes())
+	}
+	return last, nil
+}
+
+// Stream starts a command of the gateway that goes on, with --json.
+func (g *Gateway) Stream(args ...string) (*Proc, error) {
+	return g.host.Start(nil, g.bin, append([]string{"--state", g.State, "--json"}, args...)...)
+}
+
+// Device is a device as the gateway shows it.
+type Device struct {
+	Node  string `json:"node_id"`
+	Name  string
+	Phase string
+}
+
+// Admitted is the phase of a device that belongs.
+const Admitted = "admitted"
+
+// Pair pairs a device.
+func (g *Gateway) Pair(ctx context.Context, code, name string) (Device, error) {
+	var v struct{ Admitted Device }
+	line, err := g.Run(ctx, "pair", "--name", name, code)
+	if err == nil {
+		err = json.Unmarshal(line, &v)
+	}
+	if err == nil && v.Admitted.Phase != Admitted {
+		err = fmt.Errorf("the pairing ended with %s", line)
+	}
+	return v.Admitted, err
+}
+
+// Devices are the devices the gateway knows, in whatever phase.
+func (g *Gateway) Devices(ctx context.Context) ([]Device, error) {
+	var v struct{ Devices []Device }
+	line, err := g.Run(ctx, "devices")
+	if err == nil {
+		err = json.Unmarshal(line, &v)
+	}
+	return v.Devices, err
+}
+
+// Value is an attribute as the gateway shows it.
+type Value struct {
+	Path  string
+	Value json.RawMessage
+	Error string
+}
+
+// Read reads attributes.
+func (g *Gateway) Read(ctx context.Context, device string, paths ...string) ([]Value, error) {
+	var v struct{ Attributes []Value }
+	line, err := g.Run(ctx, append([]string{"device", "read", device}, paths...)...)
+	if err == nil {
+		err = json.Unmarshal(line, &v)
+	}
+	return v.Attributes, err
+}
+
+// CodeOf is the code of a Failure, if err is one.
+func CodeOf(err error) string {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f.Code
+	}
+	return ""
+}

@@ -1,0 +1,79 @@
+// One or several matter.js lights in one process.
+//
+//     node light.mjs [--count 1] [--name light] [--discriminator 3840] [--passcode 20202021] [--port 5540] [--rich]
+//
+// The n-th light has the discriminator, the passcode and the port after those
+// of the one before. --rich adds endpoints, for longer reports. Storage is in
+// MATTER_STORAGE_PATH: killed and started anew with the same one, a light is
+// the same.
+//
+// It says {ready, number, qr, manual} for each light and {switched, on}
+// whenever one is switched. It obeys press {number}, fabrics {number} and
+// usage.
+import { parseArgs } from "node:util";
+import { Endpoint, ServerNode, VendorId } from "@matter/main";
+import { DimmableLightDevice } from "@matter/main/devices/dimmable-light";
+import { OnOffLightDevice } from "@matter/main/devices/on-off-light";
+import { TemperatureSensorDevice } from "@matter/main/devices/temperature-sensor";
+import { obey, say, usage } from "./lines.mjs";
+
+const { values: flags } = parseArgs({
+    options: {
+        count: { type: "string", default: "1" },
+        name: { type: "string", default: "light" },
+        discriminator: { type: "string", default: "3840" },
+        passcode: { type: "string", default: "20202021" },
+        port: { type: "string", default: "5540" },
+        rich: { type: "boolean", default: false },
+    },
+});
+
+async function light(i) {
+    const name = `${flags.name}-${i + 1}`;
+    const node = await ServerNode.create({
+        id: name,
+        network: { port: Number(flags.port) + i },
+        commissioning: { passcode: Number(flags.passcode) + i, discriminator: (Number(flags.discriminator) + i) % 4096 },
+        productDescription: { name, deviceType: OnOffLightDevice.deviceType },
+        basicInformation: {
+            vendorName: "matter.js",
+            vendorId: VendorId(0xfff1),
+            productId: 0x8000,
+            productName: name,
+            serialNumber: name,
+            uniqueId: name,
+        },
+    });
+    const lamp = await node.add(new Endpoint(OnOffLightDevice, { id: "lamp" }));
+    if (flags.rich) {
+        for (let n = 0; n < 4; n++) {
+            await node.add(new Endpoint(DimmableLightDevice, { id: `dim${n}` }));
+            await node.add(new Endpoint(TemperatureSensorDevice, { id: `temperature${n}`, temperatureMeasurement: { measuredValue: 2150 + n } }));
+        }
+    }
+    lamp.events.onOff.onOff$Changed.on(on => say({ switched: name, number: i + 1, on }));
+    await node.start();
+    const { qrPairingCode: qr, manualPairingCode: manual } = node.state.commissioning.pairingCodes;
+    say({ ready: name, number: i + 1, qr, manual });
+    return { node, lamp };
+}
+
+const lights = [];
+for (let i = 0; i < Number(flags.count); i++) {
+    lights.push(await light(i));
+}
+obey(
+    {
+        async press({ number = 1 }) {
+            const { lamp } = lights[number - 1];
+            const on = !lamp.state.onOff.onOff;
+            await lamp.set({ onOff: { onOff: on } });
+            return { on };
+        },
+        fabrics({ number = 1 }) {
+            return { fabrics: lights[number - 1].node.state.operationalCredentials.commissionedFabrics };
+        },
+        usage,
+    },
+    () => Promise.all(lights.map(({ node }) => node.close())),
+);
