@@ -1,9 +1,9 @@
 package store
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -69,34 +69,36 @@ func opened(t testing.TB, cfg Config) *Store {
 // contents is all that a store holds.
 func contents(t testing.TB, s *Store) map[string]any {
 	t.Helper()
+	all, err := look(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func look(s *Store) (map[string]any, error) {
 	first, err1 := s.FirstIndex()
 	last, err2 := s.LastIndex()
 	term, err3 := s.GetUint64([]byte("term"))
 	vote, err4 := s.Get([]byte("vote"))
+	metas, err5 := s.List()
+	errs := []error{err1, err2, err3, err4, err5}
 	all := map[string]any{"first": first, "last": last, "term": term, "vote": string(vote)}
 	for i := first; i <= last && i > 0; i++ {
 		var l raft.Log
-		if err := s.GetLog(i, &l); err != nil {
-			t.Fatal(err)
-		}
+		errs = append(errs, s.GetLog(i, &l))
 		all[fmt.Sprint(i)] = l
 	}
-	metas, err5 := s.List()
 	for _, m := range metas {
 		_, r, err := s.Open(m.ID)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
-		var state bytes.Buffer
-		if _, err := state.ReadFrom(r); err != nil {
-			t.Fatal(err)
-		}
-		all["snapshot"], all["state"] = m, state.String()
+		state, err := io.ReadAll(r)
+		errs = append(errs, err)
+		all["snapshot"], all["state"] = m, string(state)
 	}
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
-		t.Fatal(err)
-	}
-	return all
+	return all, errors.Join(errs...)
 }
 
 func copied(t testing.TB, dir string) string {
