@@ -144,14 +144,18 @@ func Open(cfg Config) (*Cluster, error) {
 	return c, nil
 }
 
-// alone reports whether no vote but this gateway's counts.
+// alone reports whether this gateway's vote is all it takes to lead. One that
+// is about to join has no vote.
 func (c *Cluster) alone() bool {
+	voters := 0
+	mine := false
 	for _, s := range c.raft.GetConfiguration().Configuration().Servers {
-		if (s.Suffrage == raft.Voter) != (s.ID == c.cfg.id()) {
-			return false
+		if s.Suffrage == raft.Voter {
+			voters++
+			mine = mine || s.ID == c.cfg.id()
 		}
 	}
-	return true
+	return mine && voters == 1
 }
 
 // impatience is how much shorter the timeouts become in lead. Raft looks at
