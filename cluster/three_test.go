@@ -93,7 +93,8 @@ func TestThreeGateways(t *testing.T) {
 				t.Fatal("acknowledged, and not there")
 			}
 			g.cut(leader, true)
-			ctx, cancel := context.WithTimeout(t.Context(), leaderLease/2)
+			time.Sleep(2 * slowDisk) // for answers that were on their way
+			ctx, cancel := context.WithTimeout(t.Context(), leaderLease/4)
 			if _, err := g.clusters[leader].Current(ctx); err == nil || !g.clusters[leader].Leads() {
 				t.Errorf("the one cut off, which still thinks it leads, read: %v", err)
 			}
