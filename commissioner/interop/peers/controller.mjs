@@ -58,7 +58,8 @@ function timedFlow(steps, done) {
     };
 }
 
-async function commission({ name, code }) {
+// commission pairs a device; bare leaves out what is not pairing.
+async function commission({ name, code, bare = false }) {
     const began = performance.now();
     const cpu = usage().cpu;
     const steps = {};
@@ -73,7 +74,7 @@ async function commission({ name, code }) {
             passcode,
             ...(discriminator === undefined ? { shortDiscriminator } : { longDiscriminator: discriminator }),
             autoSubscribe: false,
-            autoStateInitialize: false,
+            autoStateInitialize: !bare,
             commissioningFlowImpl: timedFlow(steps, () => {
                 complete = performance.now();
                 paired = usage().cpu;
@@ -115,8 +116,10 @@ async function read({ name, paths }) {
 const plain = value =>
     value === undefined ? null : JSON.parse(JSON.stringify(value, (_, v) => (typeof v === "bigint" ? v.toString() : v)));
 
+// invoke sends a command in a message of its own.
 async function invoke(name, command) {
-    for await (const chunk of peer(name).interaction.invoke(hurry(Invoke({ commands: [{ endpoint: 1, cluster: OnOff, command }] })))) {
+    const request = { ...Invoke({ commands: [{ endpoint: 1, cluster: OnOff, command }] }), batchDuration: false };
+    for await (const chunk of peer(name).interaction.invoke(hurry(request))) {
         for (const entry of chunk) {
             if (entry.kind === "cmd-status" && entry.status !== 0) {
                 throw new Error(`${command}: status ${entry.status}`);

@@ -1,0 +1,87 @@
+// Binary bench measures Gatehouse and the matter.js controller side by side,
+// in one run, against the same kind of matter.js lights: make bench.
+//
+// The lights run in processes of ten, each on a host of its own, since a
+// matter.js process has one thread. Gatehouse is the real daemon, asked over
+// its socket, with its commits to disk; where that is said, its protocol
+// stack alone, as a library. What matter.js throttles by default, it does
+// without here: its limits on exchanges, its reading of the whole device after
+// a pairing and its subscription to it.
+//
+//	go run ./commissioner/interop/bench [--devices 100] [--pairings 10] [--ops 1000]
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"gatehouse/commissioner/interop/lab"
+)
+
+// limit bounds the whole run.
+const limit = 15 * time.Minute
+
+// size says how much is measured.
+type size struct {
+	devices  int // in the runs with many
+	atOnce   int // pairings, in one of these
+	pairings int // whose median is taken
+	rounds   int // of CASE
+	ops      int // reads and invokes
+	starts   int
+	profile  string // file for the CPU profile of our sessions, reads and invokes
+}
+
+func main() {
+	var s size
+	flag.IntVar(&s.devices, "devices", 100, "how many devices to pair in a row, and at once")
+	flag.IntVar(&s.atOnce, "at-once", 10, "how many pairings at once")
+	flag.IntVar(&s.pairings, "pairings", 10, "how many pairings to take the median of")
+	flag.IntVar(&s.rounds, "rounds", 50, "how many times to open a session")
+	flag.IntVar(&s.ops, "ops", 1000, "how many reads, and invokes")
+	flag.IntVar(&s.starts, "starts", 3, "how many times to start each process")
+	flag.StringVar(&s.profile, "profile", "", "file for a CPU profile of Gatehouse's sessions, reads and invokes")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	run := func() error { return bench(ctx, s) }
+	if flag.NArg() > 0 && flag.Arg(0) == rigCommand {
+		run = func() error { return rig(ctx, s, flag.Args()[1:]) }
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// bench runs all parts, one after the other.
+func bench(ctx context.Context, s size) error {
+	if err := lab.Check(); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "ghio-bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	bin, err := lab.Build(dir, "gatehouse")
+	if err != nil {
+		return err
+	}
+	b := &run{size: s, bin: bin}
+	began := time.Now()
+	for _, part := range []func(context.Context) error{b.start, b.one, b.protocol, b.manyInARow, b.manyAtOnce} {
+		if err := part(ctx); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("\nmeasured in %v\n", time.Since(began).Round(time.Second))
+	return nil
+}
