@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/securechannel"
+	"gatehouse/commissioner/setup"
 	"gatehouse/radio"
 	"gatehouse/radio/dnssd"
 )
@@ -15,6 +17,10 @@ import (
 // addressPatience is how long an address may stay silent before the next one
 // of the same device is tried, too short for a sleepy device's last address.
 const addressPatience = 3 * time.Second
+
+// otherPatience is how long another device is looked for that the code fits,
+// after one turned out not to be it.
+const otherPatience = 2 * time.Second
 
 // find waits for the device of the code to show itself.
 func (p *pairing) find(ctx context.Context) error {
@@ -39,7 +45,7 @@ func (p *pairing) find(ctx context.Context) error {
 // product are optional in both.
 func (p *pairing) fits(ad *radio.Advertisement) bool {
 	code := &p.req.Code
-	return len(ad.Addrs) > 0 && ad.Mode != radio.NotCommissioning &&
+	return len(ad.Addrs) > 0 && !slices.Contains(p.others, ad.Instance) && ad.Mode != radio.NotCommissioning &&
 		ad.HasDiscriminator && code.Discriminator.Matches(ad.Discriminator) &&
 		(code.VendorID == 0 || ad.Vendor == 0 || code.VendorID == ad.Vendor) &&
 		(code.ProductID == 0 || ad.Product == 0 || code.ProductID == ad.Product)
@@ -63,6 +69,8 @@ func (p *pairing) establish(ctx context.Context) error {
 		switch {
 		case err == nil:
 			return nil
+		case otherDevice(err, p.req.Code.Discriminator) && p.another(ctx):
+			continue
 		case securechannel.IsStatus(err, securechannel.CodeInvalidParameter):
 			return Fail(CodeWindowClosed, err)
 		case errors.Is(err, exchange.ErrTimeout):
@@ -72,6 +80,22 @@ func (p *pairing) establish(ctx context.Context) error {
 		}
 		return Explain(err, CodeProtocol)
 	}
+}
+
+// otherDevice reports whether an attempt failed in a way that another device
+// with the same discriminator explains: one whose window has closed since it
+// announced itself or, where a manual code has but four bits of the
+// discriminator, one with another passcode.
+func otherDevice(err error, d setup.Discriminator) bool {
+	return securechannel.IsStatus(err, securechannel.CodeInvalidParameter) || d.IsShort() && errors.Is(err, securechannel.ErrPasscode)
+}
+
+// another finds another device that the code fits.
+func (p *pairing) another(ctx context.Context) bool {
+	p.others = append(p.others, p.found.Instance)
+	ctx, cancel := context.WithTimeout(ctx, otherPatience)
+	defer cancel()
+	return p.find(ctx) == nil
 }
 
 // busyMargin keeps us from being early where clocks differ.

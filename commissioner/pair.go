@@ -44,6 +44,7 @@ type pairing struct {
 	req PairRequest
 
 	found    radio.Advertisement
+	others   []string // instances that turned out not to be the code's device
 	peer     securechannel.Peer
 	pase     *exchange.Session
 	about    about

@@ -431,3 +431,51 @@ func TestMuteDevice(t *testing.T) {
 		}
 	})
 }
+
+// TestManualCodeFitsSeveral pairs by a manual code while another device with
+// the same upper bits of its discriminator waits for its own.
+func TestManualCodeFitsSeveral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, "")
+		strangerAddr := radio.UDPAddr(netip.MustParseAddrPort("[fd00::c]:5540"))
+		payload := h.code
+		payload.Passcode = setup.NewPasscode(12345679)
+		stranger, err := virtual.New(virtual.Config{Name: "Stranger", Code: payload, SerialNumber: "V2", Maker: maker,
+			Link: h.net.Link(strangerAddr), Port: 5540, Now: time.Now, Random: rand.Reader, Log: quiet})
+		h.check(err)
+		h.check(stranger.Start())
+		defer stranger.Close()
+		h.code.Discriminator = setup.Short(h.code.Discriminator.Upper())
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		own := h.discovery.ad
+		own.Instance = "OWN"
+		other := own
+		other.Instance, other.Addrs = "OTHER", []radio.Addr{strangerAddr}
+		go func() {
+			for i := 0; ; i++ {
+				select { // time stands still for those who never wait
+				case <-time.After(100 * time.Millisecond):
+				case <-ctx.Done():
+					return
+				}
+				select {
+				case h.discovery.announced <- []radio.Advertisement{other, own}[i%2]:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		right := h.code.Passcode
+		h.code.Passcode = setup.NewPasscode(11223344)
+		if _, err := h.pair(t.Context()); code(err) != commissioner.CodePasscode {
+			t.Errorf("a passcode that nobody has: %v", err)
+		}
+		h.code.Passcode = right
+		d, err := h.pair(t.Context())
+		h.check(err)
+		if d.Facts.ProductName != "Lamp" || stranger.Fabrics() != 0 {
+			t.Errorf("paired %+v", d.Facts)
+		}
+	})
+}
