@@ -103,7 +103,8 @@ async function read({ name, paths }) {
     }));
     const began = performance.now();
     const values = [];
-    for await (const chunk of peer(name).interaction.read(hurry(Read({ attributes })))) {
+    const request = { ...hurry(Read({ attributes })), includeKnownVersions: true };
+    for await (const chunk of peer(name).interaction.read(request)) {
         for await (const { path, value, status } of chunk) {
             const at = `${path.endpointId}/${path.clusterId}/${path.attributeId}`;
             values.push(status === undefined ? { path: at, value: plain(value) } : { path: at, status });
