@@ -107,10 +107,11 @@ func rig(ctx context.Context, s size, args []string) error {
 	state := interaction.ReadRequest{Attributes: []interaction.AttributePath{interaction.Attribute(1, datamodel.OnOff, datamodel.OnOffState)}}
 	toggle := interaction.Invocation{Path: interaction.Command(1, datamodel.OnOff, datamodel.OnOffToggle)}
 	r.Storms = make(map[string]storm)
-	for kind, once := range map[string]func() error{
-		"reads":   func() error { _, err := k.Read(ctx, device.Node, state); return err },
-		"invokes": func() error { _, err := k.Invoke(ctx, device.Node, 0, toggle); return err },
-	} {
+	for _, kind := range []string{"reads", "invokes"} {
+		once := func() error { _, err := k.Read(ctx, device.Node, state); return err }
+		if kind == "invokes" {
+			once = func() error { _, err := k.Invoke(ctx, device.Node, 0, toggle); return err }
+		}
 		for _, n := range flights {
 			before := cpuTime()
 			took, err := inflight(s.ops, n, once)
@@ -137,7 +138,7 @@ func profile(file string) (stop func(), err error) {
 
 // sessions opens sessions with a device again and again, in full and resumed.
 func sessions(ctx context.Context, s size, c *commissioner.Commissioner, n cert.NodeID, session *exchange.Session) (r figures, _ *exchange.Session, err error) {
-	for i := range s.rounds + 1 {
+	for i := range warmRounds + s.rounds {
 		for _, full := range []bool{true, false} {
 			securechannel.Close(c.Manager, session)
 			if full {
@@ -150,7 +151,7 @@ func sessions(ctx context.Context, s size, c *commissioner.Commissioner, n cert.
 			}
 			took, cpu := time.Since(began), cpuTime()-before
 			switch {
-			case i == 0: // warms up
+			case i < warmRounds:
 			case full:
 				r.Full, r.FullCPU = append(r.Full, took), r.FullCPU+cpu
 			default:
