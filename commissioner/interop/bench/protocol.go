@@ -56,38 +56,42 @@ func (b *run) protocol(ctx context.Context) error {
 			key := fmt.Sprintf("%s %d", kind, n)
 			row(fmt.Sprintf("%s, %d in flight", kind, n), rate(b.ops, ours.Storms[key].Time), rate(b.ops, theirs.Storms[key].Time), "")
 		}
-		key := kind + " 1"
-		row("  CPU of the controller, one at a time", ms(ours.Storms[key].CPU/time.Duration(b.ops)), ms(theirs.Storms[key].CPU/time.Duration(b.ops)), "")
+		each, key := time.Duration(b.ops), kind+" 1"
+		row("  CPU of the controller, one at a time", ms(ours.Storms[key].CPU/each), ms(theirs.Storms[key].CPU/each), "")
 	}
-	for _, r := range socket {
-		row(r.what+", over the daemon's socket", rate(b.ops, r.took), "-", "")
+	head(fmt.Sprintf("the same over the daemon's socket, %d each", b.ops))
+	for _, kind := range []string{"reads", "invokes"} {
+		for _, n := range flights {
+			key, each := fmt.Sprintf("%s %d", kind, n), time.Duration(b.ops)
+			row(fmt.Sprintf("%s, %d in flight", kind, n), rate(b.ops, socket[key].Time), rate(b.ops, theirs.Storms[key].Time), "")
+			row("  CPU of the light, which has one thread", ms(socket[key].Light/each), ms(theirs.Storms[key].Light/each), "")
+		}
 	}
 	return nil
 }
 
-// overSocket is how long reads or invokes took over the daemon's socket.
-type overSocket struct {
-	what string
-	took time.Duration
-}
-
 // daemon reads and invokes over the daemon's socket.
-func (b *run) daemon(ctx context.Context, s *site, light *lab.Light) (results []overSocket, err error) {
+func (b *run) daemon(ctx context.Context, s *site, light *lab.Light) (storms map[string]storm, err error) {
 	if _, err := s.gatehousePairs(ctx, light); err != nil {
 		return nil, err
 	}
-	for _, kind := range []struct{ path, body string }{{"read", `{"attributes":["1/6/0"]}`}, {"invoke", `{"path":"1/6/2"}`}} {
+	storms = make(map[string]storm)
+	for _, kind := range []struct{ name, path, body string }{{"reads", "read", `{"attributes":["1/6/0"]}`}, {"invokes", "invoke", `{"path":"1/6/2"}`}} {
 		for _, n := range flights {
-			took, err := inflight(b.ops, n, func() error {
-				return s.api(ctx, "devices/"+light.Name+"/"+kind.path, json.RawMessage(kind.body), func(json.RawMessage) error { return nil })
+			var r storm
+			r.Light, err = s.costs(func() error {
+				r.Time, err = inflight(b.ops, n, func() error {
+					return s.api(ctx, "devices/"+light.Name+"/"+kind.path, json.RawMessage(kind.body), func(json.RawMessage) error { return nil })
+				})
+				return err
 			})
 			if err != nil {
 				return nil, err
 			}
-			results = append(results, overSocket{fmt.Sprintf("%ss, %d in flight", kind.path, n), took})
+			storms[fmt.Sprintf("%s %d", kind.name, n)] = r
 		}
 	}
-	return results, nil
+	return storms, nil
 }
 
 // runRig measures our stack as a library, in a process of its own.
@@ -153,10 +157,13 @@ func (b *run) runController(ctx context.Context, s *site, light *lab.Light) (r f
 	r.FullCPU, r.ResumedCPU = r.FullCPU/time.Duration(b.rounds), r.ResumedCPU/time.Duration(b.rounds)
 	for _, kind := range []string{"reads", "invokes"} {
 		for _, n := range flights {
-			if err := s.controller.Ask(ctx, kind, map[string]any{"name": light.Name, "times": b.ops, "inflight": n}, &took); err != nil {
+			cost, err := s.costs(func() error {
+				return s.controller.Ask(ctx, kind, map[string]any{"name": light.Name, "times": b.ops, "inflight": n}, &took)
+			})
+			if err != nil {
 				return r, err
 			}
-			r.Storms[fmt.Sprintf("%s %d", kind, n)] = storm{fromMS(took.MS), fromMS(took.CPU)}
+			r.Storms[fmt.Sprintf("%s %d", kind, n)] = storm{fromMS(took.MS), fromMS(took.CPU), cost}
 		}
 	}
 	return r, nil

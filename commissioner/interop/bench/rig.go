@@ -43,8 +43,9 @@ type figures struct {
 	Storms              map[string]storm
 }
 
-// storm is how long many reads or invokes took.
-type storm struct{ Time, CPU time.Duration }
+// storm is how long many reads or invokes took, and what they cost us and, as
+// far as it was looked at, the light.
+type storm struct{ Time, CPU, Light time.Duration }
 
 // memory is a trust state in memory.
 type memory struct {
@@ -118,7 +119,7 @@ func rig(ctx context.Context, s size, args []string) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", kind, err)
 			}
-			r.Storms[fmt.Sprintf("%s %d", kind, n)] = storm{took, cpuTime() - before}
+			r.Storms[fmt.Sprintf("%s %d", kind, n)] = storm{Time: took, CPU: cpuTime() - before}
 		}
 	}
 	return json.NewEncoder(os.Stdout).Encode(r)

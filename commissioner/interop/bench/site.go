@@ -103,6 +103,19 @@ func (s *site) lightsUsage() (total time.Duration, err error) {
 	return total, nil
 }
 
+// costs is the CPU time of all lights while f runs.
+func (s *site) costs(f func() error) (time.Duration, error) {
+	before, err := s.lightsUsage()
+	if err != nil {
+		return 0, err
+	}
+	if err := f(); err != nil {
+		return 0, err
+	}
+	after, err := s.lightsUsage()
+	return after - before, err
+}
+
 // api asks the gateway and hands each line of its answer to f.
 func (s *site) api(ctx context.Context, path string, body any, f func(json.RawMessage) error) error {
 	b, err := json.Marshal(body)
