@@ -16,6 +16,8 @@ var (
 	ErrTimeout = errors.New("exchange: no answer in time")
 	// ErrClosed says that the session, the exchange or the manager ended.
 	ErrClosed = errors.New("exchange: session is closed")
+	// ErrLinkLost says that the link to the peer is gone for good.
+	ErrLinkLost = errors.New("exchange: the connection to the peer was lost")
 )
 
 // inboxSize is how many messages may wait for Receive. Matter's protocols

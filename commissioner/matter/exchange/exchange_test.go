@@ -229,6 +229,38 @@ func TestReliableLinkHasNoAcks(t *testing.T) {
 	})
 }
 
+// TestLinkEnds loses the link under a conversation: who waits is told at once,
+// and sessions over other links go on.
+func TestLinkEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := radiotest.NewNetwork(1)
+		a, b := pairOn(t, net.Reliable(addrA, 500), net.Reliable(addrB, 500))
+		b.Handle(echo, func(ctx context.Context, _ *Exchange, _ Message) { <-ctx.Done() })
+		other, err := a.Unsecured(net.Link(radio.Addr{Transport: radio.UDP}), addrB, Params{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, _ := a.Open(a.session)
+		if err := x.Send(t.Context(), echo, 1, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, func() { a.link.Close() })
+		began := time.Now()
+		if _, err := x.Receive(t.Context()); !errors.Is(err, ErrLinkLost) {
+			t.Errorf("the one who waits is told %v", err)
+		}
+		if waited := time.Since(began); waited != time.Second {
+			t.Errorf("told after %v", waited)
+		}
+		if _, err := a.Open(a.session); !errors.Is(err, ErrLinkLost) {
+			t.Errorf("a new exchange: %v", err)
+		}
+		if _, err := a.Open(other); err != nil {
+			t.Errorf("the session over another link: %v", err)
+		}
+	})
+}
+
 func TestReplayIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := radiotest.NewNetwork(1)

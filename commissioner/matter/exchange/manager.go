@@ -122,7 +122,8 @@ func (m *Manager) Handle(p message.ProtocolID, h Handler) {
 }
 
 // Serve receives from a link until it or the manager is closed; the manager
-// closes the link at its end.
+// closes the link at its end. The sessions over a link that ends before end
+// with it.
 func (m *Manager) Serve(l radio.Link) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -141,11 +142,11 @@ func (m *Manager) Close() {
 	m.cancel()
 	for _, s := range m.sessions {
 		if s != nil {
-			m.drop(s)
+			m.drop(s, ErrClosed)
 		}
 	}
 	for _, s := range m.unsecured {
-		m.drop(s)
+		m.drop(s, ErrClosed)
 	}
 	for _, l := range m.links {
 		l.Close()
@@ -242,15 +243,33 @@ func (m *Manager) begin(s *Session, wrap bool) (err error) {
 	return err
 }
 
-// drop ends a session. Call it with the manager locked.
-func (m *Manager) drop(s *Session) {
+// unplug ends the sessions over a link that is gone.
+func (m *Manager) unplug(l radio.Link) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.links = slices.DeleteFunc(m.links, func(other radio.Link) bool { return other == l })
+	for _, s := range m.sessions {
+		if s != nil && s.link == l {
+			m.drop(s, ErrLinkLost)
+		}
+	}
+	for _, s := range m.unsecured {
+		if s.link == l {
+			m.drop(s, ErrLinkLost)
+		}
+	}
+}
+
+// drop ends a session and its exchanges with an error. Call it with the
+// manager locked.
+func (m *Manager) drop(s *Session, why error) {
 	if s.closed {
 		return
 	}
-	s.closed = true
+	s.closed, s.why = true, why
 	close(s.done)
 	for _, x := range s.exchanges {
-		x.fail(ErrClosed)
+		x.fail(why)
 	}
 	if m.sessions[s.localID] == s {
 		delete(m.sessions, s.localID)
@@ -284,7 +303,7 @@ func (m *Manager) Open(s *Session) (*Exchange, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s.closed {
-		return nil, ErrClosed
+		return nil, s.why
 	}
 	for {
 		m.nextID++

@@ -14,6 +14,7 @@ import (
 const receivePause = 10 * time.Millisecond
 
 func (m *Manager) receive(l radio.Link) {
+	defer m.unplug(l)
 	buf := make([]byte, max(l.MTU(), message.MaxSize))
 	for {
 		n, from, err := l.Receive(buf)
@@ -101,7 +102,7 @@ func (m *Manager) strangerSession(l radio.Link, from radio.Addr, node uint64) *S
 		return nil
 	}
 	if len(m.strangers) >= maxUnsecured {
-		m.drop(m.unsecured[m.strangers[0]])
+		m.drop(m.unsecured[m.strangers[0]], ErrClosed)
 	}
 	m.strangers = append(m.strangers, key)
 	m.unsecured[key] = s

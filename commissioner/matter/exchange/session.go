@@ -62,6 +62,7 @@ type Session struct {
 	heard     time.Time // last message from the peer
 	exchanges map[exchangeKey]*Exchange
 	closed    bool
+	why       error // it was closed
 }
 
 type exchangeKey struct {
@@ -124,11 +125,18 @@ func (s *Session) Heard() time.Time {
 	return s.heard
 }
 
+// linkTimeout is how long BTP may take to bring one message over
+// (BTP_ACK_TIMEOUT, Matter Core 4.19.4.9).
+const linkTimeout = 15 * time.Second
+
 // ResponseTimeout bounds how long an answer may take: all transmissions of
 // the request, the peer's work, and all transmissions of its answer.
 func (s *Session) ResponseTimeout(work time.Duration) time.Duration {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
+	if s.link.Reliable() {
+		return linkTimeout + work + linkTimeout
+	}
 	return s.params.giveUp(s.params.Threshold > s.m.cfg.Now().Sub(s.heard)) + work + s.m.cfg.Params.giveUp(true)
 }
 
@@ -137,7 +145,7 @@ func (s *Session) ResponseTimeout(work time.Duration) time.Duration {
 func (s *Session) Close() {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	s.m.drop(s)
+	s.m.drop(s, ErrClosed)
 }
 
 // seal makes the packet of a message and gives its counter. Call it with the
