@@ -40,6 +40,9 @@ func commands() map[string]fabric.Command {
 		"add-exception":    {AddException: &fabric.Exception{Name: "test", VendorID: 0xFFF1, ProductID: 0x8001, Expires: start + 1}},
 		"remove-exception": {RemoveException: &fabric.RemoveException{Name: "test"}},
 		"set-revocations":  {SetRevocations: &fabric.SetRevocations{JSON: []byte("[]")}},
+		"set-network":      {SetNetwork: &fabric.SetNetwork{Name: "mesh", Kind: fabric.Thread, ID: []byte("12345678"), Sealed: []byte("sealed"), Generation: 1}},
+		"remove-network":   {RemoveNetwork: &fabric.RemoveNetwork{Name: "mesh"}},
+		"prefer-network":   {PreferNetwork: &fabric.PreferNetwork{Name: "mesh"}},
 	} {
 		c.Version, c.Time = fabric.Version, start
 		all[name] = c
@@ -79,17 +82,24 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: %s", name, d)
 		}
 	}
-	want := state(t)
-	b, err := encodeState(want)
+	first := state(t)
+	set := commands()["set-network"]
+	networks, err := fabric.Apply(first, 100, &set)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := decodeState(golden(t, "state", b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error(d)
+	for name, want := range map[string]*fabric.State{"state": first, "state-networks": networks} {
+		b, err := encodeState(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decodeState(golden(t, name, b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
 	}
 }
 

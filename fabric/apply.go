@@ -62,6 +62,12 @@ func (s *State) apply(c *Command) error {
 	case c.SetRevocations != nil:
 		s.Revocations = bytes.Clone(c.SetRevocations.JSON)
 		return nil
+	case c.SetNetwork != nil:
+		return s.setNetwork(c.SetNetwork)
+	case c.RemoveNetwork != nil:
+		return s.removeNetwork(c.RemoveNetwork)
+	case c.PreferNetwork != nil:
+		return s.preferNetwork(c.PreferNetwork)
 	}
 	return refuse(CodeUnknownKind, "the command is of a kind this release does not know")
 }

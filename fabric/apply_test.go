@@ -95,33 +95,43 @@ func TestRefusals(t *testing.T) {
 		last   Command
 		want   Code
 	}{
-		"second founding":   {nil, Command{Found: &Found{}}, CodeFounded},
-		"no kind":           {nil, Command{}, CodeUnknownKind},
-		"newer release":     {nil, Command{Version: Version + 1, Admit: &Admit{7}}, CodeUnknownKind},
-		"node id 0":         {nil, reserve(0), CodeInvalid},
-		"group node id":     {nil, reserve(0xFFFF_FFFF_FFFF_0001), CodeInvalid},
-		"gateway's node id": {nil, reserve(gateway), CodeUsed},
-		"node id twice":     {[]Command{reserve(7)}, reserve(7), CodeUsed},
-		"abandoned node id": {[]Command{reserve(7), abandon(7)}, reserve(7), CodeUsed},
-		"removed node id":   {[]Command{reserve(7), issue(7), admit(7), remove(7)}, reserve(7), CodeUsed},
-		"stranger":          {nil, Command{Reserve: &Reserve{Node: 7, Gateway: 9, Deadline: start + 1}}, CodeNotAMember},
-		"unknown zone":      {nil, Command{Reserve: &Reserve{Node: 7, Gateway: gateway, Zone: "attic", Deadline: start + 1}}, CodeZone},
-		"past deadline":     {nil, Command{Reserve: &Reserve{Node: 7, Gateway: gateway, Deadline: start}}, CodeInvalid},
-		"far deadline":      {nil, Command{Reserve: &Reserve{Node: 7, Gateway: gateway, Deadline: start + MaxReservation.Milliseconds() + 1}}, CodeInvalid},
-		"issue unreserved":  {nil, issue(7), CodeUnknown},
-		"issue twice":       {[]Command{reserve(7), issue(7)}, issue(7), CodePhase},
-		"issue late":        {[]Command{reserve(7)}, late, CodeDeadline},
-		"issue no hash":     {[]Command{reserve(7)}, Command{Issue: &Issue{Node: 7}}, CodeInvalid},
-		"admit reserved":    {[]Command{reserve(7)}, admit(7), CodePhase},
-		"admit twice":       {[]Command{reserve(7), issue(7), admit(7)}, admit(7), CodePhase},
-		"abandon admitted":  {[]Command{reserve(7), issue(7), admit(7)}, abandon(7), CodePhase},
-		"remove issued":     {[]Command{reserve(7), issue(7)}, remove(7), CodePhase},
-		"zone twice":        {nil, Command{AddZone: &AddZone{defaultZone}}, CodeExists},
-		"no zone":           {nil, Command{AddZone: &AddZone{}}, CodeInvalid},
-		"unknown anchor":    {nil, Command{RemoveAnchor: &RemoveAnchor{"x"}}, CodeNoAnchor},
-		"empty anchor":      {nil, Command{AddAnchors: &AddAnchors{[]Anchor{{Kind: PAA}}}}, CodeInvalid},
-		"past exception":    {nil, Command{AddException: &Exception{Name: "x", Expires: start}}, CodeInvalid},
-		"unknown exception": {nil, Command{RemoveException: &RemoveException{"x"}}, CodeNoException},
+		"second founding":    {nil, Command{Found: &Found{}}, CodeFounded},
+		"no kind":            {nil, Command{}, CodeUnknownKind},
+		"newer release":      {nil, Command{Version: Version + 1, Admit: &Admit{7}}, CodeUnknownKind},
+		"node id 0":          {nil, reserve(0), CodeInvalid},
+		"group node id":      {nil, reserve(0xFFFF_FFFF_FFFF_0001), CodeInvalid},
+		"gateway's node id":  {nil, reserve(gateway), CodeUsed},
+		"node id twice":      {[]Command{reserve(7)}, reserve(7), CodeUsed},
+		"abandoned node id":  {[]Command{reserve(7), abandon(7)}, reserve(7), CodeUsed},
+		"removed node id":    {[]Command{reserve(7), issue(7), admit(7), remove(7)}, reserve(7), CodeUsed},
+		"stranger":           {nil, Command{Reserve: &Reserve{Node: 7, Gateway: 9, Deadline: start + 1}}, CodeNotAMember},
+		"unknown zone":       {nil, Command{Reserve: &Reserve{Node: 7, Gateway: gateway, Zone: "attic", Deadline: start + 1}}, CodeZone},
+		"past deadline":      {nil, Command{Reserve: &Reserve{Node: 7, Gateway: gateway, Deadline: start}}, CodeInvalid},
+		"far deadline":       {nil, Command{Reserve: &Reserve{Node: 7, Gateway: gateway, Deadline: start + MaxReservation.Milliseconds() + 1}}, CodeInvalid},
+		"issue unreserved":   {nil, issue(7), CodeUnknown},
+		"issue twice":        {[]Command{reserve(7), issue(7)}, issue(7), CodePhase},
+		"issue late":         {[]Command{reserve(7)}, late, CodeDeadline},
+		"issue no hash":      {[]Command{reserve(7)}, Command{Issue: &Issue{Node: 7}}, CodeInvalid},
+		"admit reserved":     {[]Command{reserve(7)}, admit(7), CodePhase},
+		"admit twice":        {[]Command{reserve(7), issue(7), admit(7)}, admit(7), CodePhase},
+		"abandon admitted":   {[]Command{reserve(7), issue(7), admit(7)}, abandon(7), CodePhase},
+		"remove issued":      {[]Command{reserve(7), issue(7)}, remove(7), CodePhase},
+		"zone twice":         {nil, Command{AddZone: &AddZone{defaultZone}}, CodeExists},
+		"no zone":            {nil, Command{AddZone: &AddZone{}}, CodeInvalid},
+		"unknown anchor":     {nil, Command{RemoveAnchor: &RemoveAnchor{"x"}}, CodeNoAnchor},
+		"empty anchor":       {nil, Command{AddAnchors: &AddAnchors{[]Anchor{{Kind: PAA}}}}, CodeInvalid},
+		"past exception":     {nil, Command{AddException: &Exception{Name: "x", Expires: start}}, CodeInvalid},
+		"no SSID":            {nil, wifi("attic", ""), CodeInvalid},
+		"long SSID":          {nil, wifi("attic", strings.Repeat("x", 33)), CodeInvalid},
+		"short PAN id":       {nil, Command{SetNetwork: &SetNetwork{Name: "mesh", Kind: Thread, ID: []byte("1234567"), Sealed: []byte("x"), Generation: 1}}, CodeInvalid},
+		"no kind of network": {nil, Command{SetNetwork: &SetNetwork{Name: "mesh", ID: []byte("12345678"), Sealed: []byte("x"), Generation: 1}}, CodeInvalid},
+		"nameless network":   {nil, wifi("", "ssid"), CodeInvalid},
+		"no credentials":     {nil, Command{SetNetwork: &SetNetwork{Name: "a", Kind: WiFi, ID: []byte("ssid"), Generation: 1}}, CodeInvalid},
+		"other generation":   {nil, Command{SetNetwork: &SetNetwork{Name: "a", Kind: WiFi, ID: []byte("ssid"), Sealed: []byte("x"), Generation: 2}}, CodeInvalid},
+		"other kind":         {[]Command{wifi("a", "ssid")}, Command{SetNetwork: &SetNetwork{Name: "a", Kind: Thread, ID: []byte("12345678"), Sealed: []byte("x"), Generation: 1}}, CodeExists},
+		"unknown network":    {nil, Command{RemoveNetwork: &RemoveNetwork{"x"}}, CodeNoNetwork},
+		"unknown preferred":  {nil, Command{PreferNetwork: &PreferNetwork{"x"}}, CodeNoNetwork},
+		"unknown exception":  {nil, Command{RemoveException: &RemoveException{"x"}}, CodeNoException},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := founded(t)
@@ -141,6 +151,64 @@ func TestRefusals(t *testing.T) {
 	l := &ledger{t, &State{}}
 	if got := l.apply(Command{Time: start, Admit: &Admit{7}}); got != CodeNotFounded {
 		t.Errorf("without a fabric: %q", got)
+	}
+}
+
+func wifi(name, ssid string) Command {
+	return Command{SetNetwork: &SetNetwork{Name: name, Kind: WiFi, ID: []byte(ssid), Sealed: []byte("sealed"), Generation: 1}}
+}
+
+// TestNetworks keeps exactly one network of a kind preferred, whatever
+// happens to the others.
+func TestNetworks(t *testing.T) {
+	l := founded(t)
+	order := func(kind NetworkKind) string {
+		var names []string
+		for i, n := range l.state.NetworksOf(kind) {
+			if n.Preferred != (i == 0) {
+				t.Errorf("%s is preferred: %v, in place %d", n.Name, n.Preferred, i)
+			}
+			names = append(names, n.Name)
+		}
+		return strings.Join(names, " ")
+	}
+	mesh := Command{SetNetwork: &SetNetwork{Name: "mesh", Kind: Thread, ID: []byte("12345678"), Sealed: []byte("sealed"), Generation: 1}}
+	for _, s := range []struct {
+		c    Command
+		want string
+	}{
+		{wifi("b", "ssid"), "b"},
+		{wifi("a", "ssid"), "b a"},
+		{mesh, "b a"},
+		{wifi("c", "ssid"), "b a c"},
+		{Command{PreferNetwork: &PreferNetwork{"c"}}, "c a b"},
+		{wifi("c", "other"), "c a b"},
+		{wifi("a", "other"), "c a b"},
+		{Command{RemoveNetwork: &RemoveNetwork{"c"}}, "a b"},
+		{Command{RemoveNetwork: &RemoveNetwork{"b"}}, "a"},
+		{Command{RemoveNetwork: &RemoveNetwork{"a"}}, ""},
+	} {
+		before, names := l.state, len(l.state.Networks)
+		l.must(s.c)
+		if got := order(WiFi); got != s.want {
+			t.Errorf("%q, want %q", got, s.want)
+		}
+		if len(before.Networks) != names {
+			t.Error("Apply changed its argument")
+		}
+	}
+	if got := order(Thread); got != "mesh" {
+		t.Errorf("Thread networks %q", got)
+	}
+	l.must(Command{RemoveNetwork: &RemoveNetwork{"mesh"}})
+	if l.state.Networks != nil {
+		t.Error("no networks are not nil")
+	}
+	for i := range MaxNetworks {
+		l.must(wifi(string(rune('A'+i)), "ssid"))
+	}
+	if code := l.apply(wifi("one more", "ssid")); code != CodeFull {
+		t.Errorf("one too many: %q", code)
 	}
 }
 

@@ -21,6 +21,9 @@ type Command struct {
 	AddException    *Exception       `cbor:"12,keyasint,omitempty"`
 	RemoveException *RemoveException `cbor:"13,keyasint,omitempty"`
 	SetRevocations  *SetRevocations  `cbor:"14,keyasint,omitempty"`
+	SetNetwork      *SetNetwork      `cbor:"15,keyasint,omitempty"`
+	RemoveNetwork   *RemoveNetwork   `cbor:"16,keyasint,omitempty"`
+	PreferNetwork   *PreferNetwork   `cbor:"17,keyasint,omitempty"`
 }
 
 // Found begins the fabric, with its first gateway and generation.
@@ -113,6 +116,7 @@ const (
 	CodeExists       Code = "name-taken"
 	CodeNoAnchor     Code = "anchor-unknown"
 	CodeNoException  Code = "exception-unknown"
+	CodeNoNetwork    Code = "network-unknown"
 	CodeNotAMember   Code = "gateway-not-a-member"
 	CodeUnknownKind  Code = "command-of-a-newer-release"
 	CodeStateVersion Code = "state-of-another-release"

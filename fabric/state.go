@@ -61,9 +61,10 @@ type State struct {
 	Devices     map[cert.NodeID]*Device    `cbor:"6,keyasint"`
 	Tombstones  map[cert.NodeID]*Tombstone `cbor:"7,keyasint"`
 	Zones       map[string]*Zone           `cbor:"8,keyasint"`
-	Anchors     map[string]*Anchor         `cbor:"9,keyasint"`  // by SHA-256 in hex
-	Exceptions  map[string]*Exception      `cbor:"10,keyasint"` // by name
-	Revocations []byte                     `cbor:"11,keyasint"` // revocation set, JSON as published
+	Anchors     map[string]*Anchor         `cbor:"9,keyasint"`            // by SHA-256 in hex
+	Exceptions  map[string]*Exception      `cbor:"10,keyasint"`           // by name
+	Revocations []byte                     `cbor:"11,keyasint"`           // revocation set, JSON as published
+	Networks    map[string]*Network        `cbor:"12,keyasint,omitempty"` // by name
 }
 
 // Home is what never changes while the fabric lives.

@@ -171,3 +171,45 @@ func TestVault(t *testing.T) {
 		}
 	}
 }
+
+// TestNetwork opens a network's credentials as that network's only.
+func TestNetwork(t *testing.T) {
+	k := keys(t, 1)
+	key, err := issuer.GenerateKey(seeded(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	generation := fabric.Generation{Number: 1}
+	if _, err := SealGeneration(seeded(9), 5, &generation, key, cert.EpochKey{}, k.Node, k.Sealing.Public()); err != nil {
+		t.Fatal(err)
+	}
+	s := &fabric.State{Home: fabric.Home{FabricID: 5}, Generations: []fabric.Generation{generation}}
+	v := Vault{Keys: k}
+	n := fabric.Network{Name: "attic", Kind: fabric.WiFi, ID: []byte("ssid")}
+	if err := v.SealNetwork(seeded(3), s, &n, seal.NewSecret([]byte("password"))); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := v.OpenNetwork(s, &n); err != nil || string(got.Reveal()) != "password" {
+		t.Errorf("opened as something else, %v", err)
+	}
+	if bytes.Contains(n.Sealed, []byte("password")) {
+		t.Error("it is not sealed")
+	}
+	for what, spoil := range map[string]func(*fabric.Network){
+		"another name":       func(n *fabric.Network) { n.Name = "cellar" },
+		"another SSID":       func(n *fabric.Network) { n.ID = []byte("evil twin") },
+		"another kind":       func(n *fabric.Network) { n.Kind = fabric.Thread },
+		"another generation": func(n *fabric.Network) { n.Generation = 2 },
+		"nothing sealed":     func(n *fabric.Network) { n.Sealed = nil },
+	} {
+		spoilt := n
+		spoil(&spoilt)
+		if _, err := v.OpenNetwork(s, &spoilt); err == nil {
+			t.Errorf("%s: it opens", what)
+		}
+	}
+	stranger := Vault{Keys: keys(t, 2)}
+	if _, err := stranger.OpenNetwork(s, &n); err == nil {
+		t.Error("another gateway's keys open it")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
@@ -19,6 +20,7 @@ const (
 	purposeDataKey   = "gatehouse data key, generation %d, fabric %v"
 	purposeIssuerKey = "gatehouse issuing key, generation %d, fabric %v"
 	purposeIPK       = "gatehouse identity protection key, generation %d, fabric %v"
+	purposeNetwork   = "gatehouse credentials of %v network %x, called %q, generation %d, fabric %v"
 )
 
 func bind(format string, generation uint32, f cert.FabricID) string {
@@ -76,6 +78,48 @@ func (v *Vault) IPK(s *fabric.State) (cert.EpochKey, error) {
 		return cert.EpochKey{}, errors.New("identity protection key: wrong length")
 	}
 	return cert.NewEpochKey([cert.GroupKeyLength]byte(raw)), nil
+}
+
+// networkPurpose binds credentials to their network: no other can be given them.
+func networkPurpose(s *fabric.State, n *fabric.Network) string {
+	return fmt.Sprintf(purposeNetwork, n.Kind, n.ID, n.Name, n.Generation, s.Home.FabricID)
+}
+
+// SealNetwork seals a network's credentials with the data key of the
+// generation that issues now, and fills both in.
+func (v *Vault) SealNetwork(random io.Reader, s *fabric.State, n *fabric.Network, credentials seal.Secret) error {
+	g := s.Generation()
+	if g == nil {
+		return errors.New("there is no fabric")
+	}
+	key, err := v.dataKey(s.Home.FabricID, g)
+	if err != nil {
+		return err
+	}
+	defer key.Erase()
+	n.Generation = g.Number
+	plain := credentials.Reveal()
+	defer clear(plain)
+	n.Sealed, err = seal.Seal(random, key, networkPurpose(s, n), plain)
+	return err
+}
+
+// OpenNetwork opens a network's credentials. Erase them.
+func (v *Vault) OpenNetwork(s *fabric.State, n *fabric.Network) (seal.Secret, error) {
+	i := slices.IndexFunc(s.Generations, func(g fabric.Generation) bool { return g.Number == n.Generation })
+	if i < 0 {
+		return seal.Secret{}, fmt.Errorf("network %q: there is no generation %d any more", n.Name, n.Generation)
+	}
+	key, err := v.dataKey(s.Home.FabricID, &s.Generations[i])
+	if err != nil {
+		return seal.Secret{}, fmt.Errorf("network %q: %w", n.Name, err)
+	}
+	defer key.Erase()
+	secret, err := seal.Open(key, networkPurpose(s, n), n.Sealed)
+	if err != nil {
+		return seal.Secret{}, fmt.Errorf("network %q: %w", n.Name, err)
+	}
+	return secret, nil
 }
 
 // SealGeneration seals a generation's secrets with a new data key, wrapped to
