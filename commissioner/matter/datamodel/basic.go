@@ -59,11 +59,3 @@ type SetUTCTime struct {
 	Granularity uint8  `tlv:"1"`
 	Source      *uint8 `tlv:"2"`
 }
-
-// NetworkCommissioning: how a node joins a network.
-const (
-	NetworkCommissioning        = interaction.ClusterID(0x0031)
-	FeatureWiFi          uint32 = 1 << 0
-	FeatureThread        uint32 = 1 << 1
-	FeatureEthernet      uint32 = 1 << 2
-)

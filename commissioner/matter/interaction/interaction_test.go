@@ -288,7 +288,7 @@ func TestInvoke(t *testing.T) {
 		}
 		var batch []Invocation
 		for i := range maxCommands {
-			batch = append(batch, Invocation{Command(EndpointID(i%2), shelfCluster, 0), &text{strings.Repeat("x", 20*i)}})
+			batch = append(batch, Invocation{Path: Command(EndpointID(i%2), shelfCluster, 0), Fields: &text{strings.Repeat("x", 20*i)}})
 		}
 		batch[4].Path.Command = 3
 		results, err := d.a.Invoke(d.t.Context(), d.session, 0, batch...)

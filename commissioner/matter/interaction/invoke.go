@@ -13,7 +13,8 @@ import (
 // Invocation is one command to invoke.
 type Invocation struct {
 	Path   CommandPath
-	Fields any // a tlv.Raw, what tlv.Marshal takes, or nil
+	Fields any           // a tlv.Raw, what tlv.Marshal takes, or nil
+	Work   time.Duration // what the device may take to answer, where that is long
 }
 
 // CommandResult is what came of an Invocation.
@@ -59,6 +60,9 @@ func (e *Engine) Invoke(ctx context.Context, s *exchange.Session, timeout time.D
 		return nil, err
 	}
 	d.work = max(defaultWork, timeout)
+	for _, c := range commands {
+		d.work = max(d.work, c.Work)
+	}
 	if err := d.send(ctx, opInvokeRequest, &req); err != nil {
 		return nil, err
 	}
@@ -121,7 +125,7 @@ func place(results []CommandResult, responses []commandResponse) error {
 
 // InvokeCommand invokes one command; a response other than nil is decoded.
 func (e *Engine) InvokeCommand(ctx context.Context, s *exchange.Session, timeout time.Duration, path CommandPath, fields, response any) error {
-	results, err := e.Invoke(ctx, s, timeout, Invocation{path, fields})
+	results, err := e.Invoke(ctx, s, timeout, Invocation{Path: path, Fields: fields})
 	if err != nil {
 		return err
 	}
