@@ -90,6 +90,11 @@ type Advertisement struct {
 	PairingInstruction string // PI, at most 128 bytes
 	JointFabric        JointFabric
 
+	// Commissionable, over BLE alone.
+	RSSI           int8 // dBm; zero when not told
+	AdditionalData bool // C3 can be read for more
+	Extended       bool // announces itself longer than the first quarter of an hour
+
 	// Operational: the two halves of the instance name.
 	CompressedFabric uint64
 	Node             uint64
