@@ -46,6 +46,7 @@ type cli struct {
 	Device  deviceCmds `cmd:"" help:"Control one device, given by name or node id."`
 	Trust   trustCmds  `cmd:"" help:"Say which makers' devices to trust."`
 	Kit     kitCmds    `cmd:"" help:"Check the recovery kit."`
+	Radio   radioCmd   `cmd:"" help:"Run the Bluetooth radio for the gateway, which starts this itself."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
