@@ -148,10 +148,11 @@ func (m *Manager) Close() {
 	for _, s := range m.unsecured {
 		m.drop(s, ErrClosed)
 	}
-	for _, l := range m.links {
-		l.Close()
-	}
+	links := slices.Clone(m.links)
 	m.mu.Unlock()
+	for _, l := range links {
+		l.Close() // which may wait for what it still has to send
+	}
 	m.wg.Wait()
 }
 
