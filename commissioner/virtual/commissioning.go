@@ -34,7 +34,7 @@ func (d *Device) generalCommissioning() *datamodel.Cluster {
 			datamodel.CommissioningInfo:       datamodel.Value(datamodel.BasicCommissioningInfo{FailSafe: failSafeSeconds, MaxFailSafe: maxFailSafeSeconds}),
 			datamodel.CommissioningRegulatory: datamodel.Value(datamodel.IndoorOutdoor),
 			datamodel.CommissioningLocation:   datamodel.Value(datamodel.IndoorOutdoor),
-			datamodel.CommissioningConcurrent: datamodel.Value(true),
+			datamodel.CommissioningConcurrent: datamodel.Value(d.cfg.Network == nil || !d.cfg.Network.Leaves),
 		},
 		Commands: map[interaction.CommandID]datamodel.CommandServer{
 			datamodel.ArmFailSafeID:           command(datamodel.ArmFailSafeResponseID, d.armFailSafe),
@@ -98,11 +98,12 @@ func (d *Device) complete(_ context.Context, r *interaction.Request, _ tlv.Raw) 
 		return answer(datamodel.CommissioningInvalidAuthentication)
 	}
 	d.failSafe.stop()
-	d.failSafe, d.breadcrumb = failSafe{}, 0
+	d.failSafe, d.breadcrumb, d.station.before = failSafe{}, 0, nil
 	d.shut()
 	if s := d.window.pase; s != nil {
 		d.window.pase = nil
 		go s.Close()
 	}
+	go d.closeAir()
 	return answer(datamodel.CommissioningOK)
 }

@@ -56,6 +56,7 @@ func (d *Device) rollBack() {
 	f := d.failSafe
 	f.stop()
 	d.failSafe, d.breadcrumb = failSafe{}, 0
+	d.restoreNetworks()
 	if f.added != nil {
 		d.drop(f.added)
 	}
@@ -83,6 +84,13 @@ func (d *Device) drop(f *fabric) {
 	time.AfterFunc(time.Second, func() {
 		for _, s := range sessions {
 			s.Close()
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if len(d.fabrics) == 0 && d.cfg.Network != nil { // as good as new
+			d.station.networks = nil
+			d.join(nil)
+			d.reopen()
 		}
 	})
 	go d.changed(0, datamodel.OperationalCredentials, datamodel.CredentialsFabrics, datamodel.CredentialsCommissioned, datamodel.CredentialsNOCs, datamodel.CredentialsRoots)

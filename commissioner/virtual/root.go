@@ -55,23 +55,6 @@ func (d *Device) basicInformation() *datamodel.Cluster {
 	})}
 }
 
-// networkCommissioning is that of a device on Ethernet: nothing to commission.
-func (d *Device) networkCommissioning() *datamodel.Cluster {
-	type network struct {
-		ID        []byte `tlv:"0"`
-		Connected bool   `tlv:"1"`
-	}
-	return &datamodel.Cluster{ID: datamodel.NetworkCommissioning, Revision: 2, Features: datamodel.FeatureEthernet,
-		Attributes: map[interaction.AttributeID]datamodel.AttributeServer{
-			0: datamodel.Value(uint8(1)),                              // MaxNetworks
-			1: datamodel.Value([]network{{[]byte("ethernet"), true}}), // Networks
-			4: datamodel.Value(true),                                  // InterfaceEnabled
-			5: datamodel.Value(tlv.Null[uint8]{}),                     // LastNetworkingStatus
-			6: datamodel.Value(tlv.Null[[]byte]{}),                    // LastNetworkID
-			7: datamodel.Value(tlv.Null[int32]{}),                     // LastConnectErrorValue
-		}}
-}
-
 func (d *Device) generalDiagnostics() *datamodel.Cluster {
 	started := d.cfg.Now()
 	return &datamodel.Cluster{ID: 0x0033, Revision: 2, Attributes: map[interaction.AttributeID]datamodel.AttributeServer{

@@ -54,6 +54,7 @@ type Config struct {
 	Random       io.Reader
 	Log          *slog.Logger
 	OnSwitch     func(on bool) // told of every switching; may be nil
+	Network      *Network      // that it must be put on first; nil: it is on Ethernet
 }
 
 // Device is a running device.
@@ -75,8 +76,10 @@ type Device struct {
 	lastIndex  uint8 // that was given to a fabric
 	on         bool
 	label      string
-	ads        map[string]*dnssd.Registration // by what they stand for
-	wrong      int                            // passcodes in a row
+	services   map[string]dnssd.Service       // by what they stand for
+	ads        map[string]*dnssd.Registration // of these, while the device is on a network
+	station    station
+	wrong      int // passcodes in a row
 }
 
 // New is a device that is not yet reachable.
@@ -87,6 +90,10 @@ func New(cfg Config) (*Device, error) {
 	if cfg.MaxFabrics < 1 || cfg.MaxFabrics > maxFabrics {
 		return nil, fmt.Errorf("virtual: a device has room for 1 to %d fabrics, not %d", maxFabrics, cfg.MaxFabrics)
 	}
+	if cfg.Network != nil && cfg.Network.Max == 0 {
+		n := *cfg.Network
+		n.Max, cfg.Network = 1, &n
+	}
 	if cfg.Link = cfg.Hostile.link(cfg.Link); cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -95,7 +102,9 @@ func New(cfg Config) (*Device, error) {
 		return nil, err
 	}
 	d := &Device{cfg: cfg, manager: m, engine: interaction.New(m), node: new(datamodel.Node),
-		fabrics: make(map[uint8]*fabric), ads: make(map[string]*dnssd.Registration)}
+		fabrics: make(map[uint8]*fabric), services: make(map[string]dnssd.Service), ads: make(map[string]*dnssd.Registration)}
+	d.station.up.Store(cfg.Network == nil)
+	d.cfg.Link = gated{cfg.Link, &d.station.up}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.attestation = cfg.Hostile.maker(cfg.Maker).Device(attesttest.Product{VendorID: cfg.Code.VendorID, ProductID: cfg.Code.ProductID,
 		DeviceType: datamodel.DeviceTypeOnOffLight, Number: binary.BigEndian.Uint64(d.fingerprint())})
@@ -189,17 +198,27 @@ func (d *Device) changed(e interaction.EndpointID, c interaction.ClusterID, attr
 	}
 }
 
-// advertise makes one of the device's services known, or takes it back (nil).
-// Call it with the lock.
+// advertise makes one of the device's services known, as soon as it is on a
+// network, or takes it back (nil). Call it with the lock.
 func (d *Device) advertise(what string, s *dnssd.Service) {
+	delete(d.services, what)
+	if s != nil {
+		d.services[what] = *s
+	}
+	d.announce(what)
+}
+
+// announce brings what the network hears in line with the device's services.
+func (d *Device) announce(what string) {
 	if ad := d.ads[what]; ad != nil {
 		ad.Close()
 		delete(d.ads, what)
 	}
-	if s == nil || d.cfg.Discovery == nil {
+	s, ok := d.services[what]
+	if !ok || d.cfg.Discovery == nil || !d.station.up.Load() {
 		return
 	}
-	ad, err := d.cfg.Discovery.Advertise(d.ctx, *s)
+	ad, err := d.cfg.Discovery.Advertise(d.ctx, s)
 	if err != nil {
 		d.cfg.Log.Warn("advertising failed", "what", what, "err", err)
 		return
@@ -213,9 +232,11 @@ func (d *Device) advertiseWindow(mode radio.CommissioningMode, discriminator uin
 		d.cfg.Log.Warn("advertising failed", "err", err)
 		return
 	}
-	s := dnssd.CommissionableService(radio.Advertisement{Kind: radio.Commissionable, Instance: fmt.Sprintf("%X", instance), HasDiscriminator: true,
+	ad := radio.Advertisement{Kind: radio.Commissionable, Instance: fmt.Sprintf("%X", instance), HasDiscriminator: true,
 		Discriminator: discriminator, Vendor: d.cfg.Code.VendorID, Product: d.cfg.Code.ProductID, Mode: mode,
-		DeviceType: datamodel.DeviceTypeOnOffLight, DeviceName: d.cfg.Name}, d.cfg.Port)
+		DeviceType: datamodel.DeviceTypeOnOffLight, DeviceName: d.cfg.Name}
+	d.beacon(&ad)
+	s := dnssd.CommissionableService(ad, d.cfg.Port)
 	s.SkipProbe = true // 64 random bits
 	d.advertise("window", &s)
 }

@@ -58,6 +58,7 @@ func (d *Device) shut() {
 	d.window.stop()
 	d.window.current, d.window.status, d.window.opener = nil, datamodel.WindowClosed, nil
 	d.advertise("window", nil)
+	d.beacon(nil)
 }
 
 // reopen opens the printed window again on a device that is on no fabric. Call
