@@ -25,6 +25,7 @@ import (
 	"gatehouse/fabric"
 	"gatehouse/fabric/attest"
 	"gatehouse/fabric/cert"
+	"gatehouse/fabric/seal"
 	"gatehouse/radio"
 	"gatehouse/radio/dnssd"
 )
@@ -53,12 +54,17 @@ type Authority interface {
 	Issue(d *fabric.Device, key cert.PublicKey, cats []cert.CAT) (noc, icac []byte, err error)
 	// IPK is the epoch key that devices are given.
 	IPK() (cert.EpochKey, error)
+	// OpenNetwork opens the credentials of a network. Erase them.
+	OpenNetwork(n *fabric.Network) (seal.Secret, error)
+	// SealNetwork seals credentials, and fills in what is sealed.
+	SealNetwork(n *fabric.Network, credentials seal.Secret) error
 }
 
 // Config is what a Commissioner is made of.
 type Config struct {
 	Ledger    Ledger
 	Discovery Discovery
+	Bluetooth Bluetooth // nil: NoBluetooth
 	Authority Authority
 	Identity  *securechannel.Identity // this gateway's own
 	Manager   *exchange.Manager
@@ -83,6 +89,9 @@ type Commissioner struct {
 
 // New is a Commissioner.
 func New(cfg Config) *Commissioner {
+	if cfg.Bluetooth == nil {
+		cfg.Bluetooth = NoBluetooth{}
+	}
 	return &Commissioner{Config: cfg, active: make(map[cert.NodeID]bool)}
 }
 

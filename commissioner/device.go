@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"gatehouse/commissioner/matter/datamodel"
@@ -18,14 +19,14 @@ import (
 
 // about is what a device says of itself before it is believed.
 type about struct {
-	facts     fabric.Facts
-	info      datamodel.BasicCommissioningInfo
-	location  datamodel.RegulatoryLocation // what its radio can do
-	fabrics   []datamodel.FabricDescriptor
-	supported uint8
-	occupied  uint8
-	network   uint32 // features of its network commissioning
-	hasClock  bool
+	facts      fabric.Facts
+	info       datamodel.BasicCommissioningInfo
+	location   datamodel.RegulatoryLocation // what its radio can do
+	fabrics    []datamodel.FabricDescriptor
+	supported  uint8
+	occupied   uint8
+	interfaces []netInterface
+	hasClock   bool
 }
 
 // Fail-safe lengths of ours, where a device's own are of no use.
@@ -41,15 +42,21 @@ func (a *about) failSafe() time.Duration {
 // readAbout reads, in one interaction, all that the later steps need to know.
 func (p *pairing) readAbout(ctx context.Context) error {
 	root := datamodel.RootEndpoint
-	report, err := p.Engine.Read(ctx, p.pase, interaction.ReadRequest{Attributes: []interaction.AttributePath{
+	paths := []interaction.AttributePath{
 		interaction.Cluster(root, datamodel.BasicInformation),
 		interaction.Cluster(root, datamodel.GeneralCommissioning),
 		interaction.Attribute(root, datamodel.OperationalCredentials, datamodel.CredentialsFabrics),
 		interaction.Attribute(root, datamodel.OperationalCredentials, datamodel.CredentialsSupported),
 		interaction.Attribute(root, datamodel.OperationalCredentials, datamodel.CredentialsCommissioned),
-		interaction.Attribute(root, datamodel.NetworkCommissioning, datamodel.FeatureMap),
 		interaction.Attribute(root, datamodel.TimeSynchronization, datamodel.ClusterRevision),
-	}})
+		everywhere(datamodel.NetworkCommissioning, datamodel.FeatureMap),
+	}
+	if p.link != nil {
+		for _, a := range []interaction.AttributeID{datamodel.NetworkList, datamodel.NetworkScanMaxTime, datamodel.NetworkConnectMaxTime} {
+			paths = append(paths, everywhere(datamodel.NetworkCommissioning, a))
+		}
+	}
+	report, err := p.Engine.Read(ctx, p.pase, interaction.ReadRequest{Attributes: paths})
 	if err != nil {
 		return Explain(err, CodeProtocol)
 	}
@@ -99,13 +106,13 @@ func (a *about) decode(r *interaction.Report) error {
 		{credentials, datamodel.CredentialsFabrics, &a.fabrics, true},
 		{credentials, datamodel.CredentialsSupported, &a.supported, false},
 		{credentials, datamodel.CredentialsCommissioned, &a.occupied, false},
-		{datamodel.NetworkCommissioning, datamodel.FeatureMap, &a.network, true},
 	} {
 		err := r.Decode(interaction.Attribute(datamodel.RootEndpoint, f.cluster, f.attribute), f.into)
 		if _, isStatus := interaction.StatusOf(err); err != nil && !(f.optional && isStatus) {
 			return err
 		}
 	}
+	a.interfaces = decodeInterfaces(r)
 	a.hasClock = r.Decode(interaction.Attribute(datamodel.RootEndpoint, datamodel.TimeSynchronization, datamodel.ClusterRevision), &revision) == nil
 	return nil
 }
@@ -153,7 +160,7 @@ func (p *pairing) disarm(ctx context.Context) {
 
 // regulatory tells a device with a radio where it is.
 func (p *pairing) regulatory(ctx context.Context) error {
-	if p.about.network&(datamodel.FeatureWiFi|datamodel.FeatureThread) == 0 {
+	if !slices.ContainsFunc(p.about.interfaces, netInterface.radio) {
 		return nil
 	}
 	location := datamodel.IndoorOutdoor

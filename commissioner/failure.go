@@ -24,6 +24,18 @@ const (
 	CodeUnreachable     Code = "device-unreachable"
 	CodeMember          Code = "device-already-here"
 	CodeTableFull       Code = "fabric-table-full"
+	CodeBluetooth       Code = "bluetooth-failed"
+	CodeNoNetwork       Code = "network-needed"
+	CodeNetworkUnknown  Code = "network-unknown"
+	CodeNetworkKind     Code = "network-of-other-kind"
+	CodeNetworkUnseen   Code = "network-not-found"
+	CodeNetworkPassword Code = "network-password-wrong"
+	CodeNetworkSecurity Code = "network-security-unsupported"
+	CodeNetworkAddress  Code = "network-no-address"
+	CodeNetworkRefused  Code = "network-refused"
+	CodeNetworkFailed   Code = "network-not-joined"
+	CodeNetworkFull     Code = "network-list-full"
+	CodeNoBorderRouter  Code = "thread-no-border-router"
 	CodeFailSafe        Code = "failsafe-refused"
 	CodeRegulatory      Code = "regulatory-refused"
 	CodeAttestation     Code = "attestation-refused"
@@ -55,6 +67,18 @@ var explanations = map[Code]struct{ message, remedy string }{
 	CodeUnreachable:     {"the device stopped answering", "bring it nearer, check its power and try again: nothing was left on it that the next attempt would mind"},
 	CodeMember:          {"the device is in this home already", "look for it among the devices, or remove it first"},
 	CodeTableFull:       {"the device is in as many homes as it can be", "remove it from one of its other controllers' apps, or reset it to factory settings"},
+	CodeBluetooth:       {"the Bluetooth connection to the device failed", "bring the device nearer to the gateway, switch it off and on and try again"},
+	CodeNoNetwork:       {"the device needs a network, and the home has none for it", "add one with `gatehouse network add`, then pair it again"},
+	CodeNetworkUnknown:  {"the home has no network of that name", "see `gatehouse network list`"},
+	CodeNetworkKind:     {"the device has no radio for that network", "choose a network of the kind it has a radio for"},
+	CodeNetworkUnseen:   {"the device does not see the network", "bring the device or an access point nearer; many devices know 2.4 GHz only"},
+	CodeNetworkPassword: {"the network did not let the device in: its password is probably wrong", "give the network's password again"},
+	CodeNetworkSecurity: {"the device does not know the network's kind of security", "let the access point offer WPA2 beside WPA3, or choose another network"},
+	CodeNetworkAddress:  {"the device joined the network but got no IPv6 address there", "check that the router has IPv6 switched on, at least on the local network"},
+	CodeNetworkRefused:  {"the device refuses the network's credentials as malformed", "set the network again with `gatehouse network add`"},
+	CodeNetworkFailed:   {"the device could not join the network", "bring it nearer to an access point or border router and try again"},
+	CodeNetworkFull:     {"the device has no room for another network", "remove one of its networks, or reset it to factory settings"},
+	CodeNoBorderRouter:  {"nothing connects the Thread network to this home's network", "switch on its border router and check that it is in the same network as the gateway"},
 	CodeFailSafe:        {"the device refuses to begin", "wait a minute, or stop the other controller that is pairing it, and try again"},
 	CodeRegulatory:      {"the device refuses the country or place it was told", "set the home's country and try again"},
 	CodeAttestation:     {"the device could not prove that it is genuine", "do not use it unless you know why; see the reasons"},
@@ -132,6 +156,8 @@ func Explain(err error, otherwise Code) *Failure {
 		return Fail(CodeCancelled, nil)
 	case errors.Is(err, context.DeadlineExceeded):
 		return Fail(CodeTime, nil)
+	case errors.As(err, new(errBluetooth)), errors.Is(err, exchange.ErrLinkLost):
+		return Fail(CodeBluetooth, err)
 	case errors.Is(err, exchange.ErrNoAck), errors.Is(err, exchange.ErrTimeout), errors.Is(err, exchange.ErrClosed):
 		return Fail(CodeUnreachable, err)
 	case errors.Is(err, securechannel.ErrPasscode):

@@ -22,30 +22,52 @@ const addressPatience = 3 * time.Second
 // after one turned out not to be it.
 const otherPatience = 2 * time.Second
 
-// find waits for the device of the code to show itself.
+// find waits for the device of the code to show itself, on the network or over
+// Bluetooth.
 func (p *pairing) find(ctx context.Context) error {
 	d := p.req.Code.Discriminator
 	query := dnssd.ShortDiscriminator(d.Upper())
 	if full, ok := d.Full(); ok {
 		query = dnssd.LongDiscriminator(full)
 	}
-	for e := range p.Discovery.Browse(ctx, query) {
-		if e.Change != dnssd.Removed && p.fits(&e.Advertisement) {
-			p.found = e.Advertisement
-			return nil
+	began := p.Now()
+	search, stop := context.WithCancel(ctx)
+	defer stop()
+	var found *radio.Advertisement
+	failed := p.Nearby(search, query, func(ad radio.Advertisement) bool {
+		if !p.fits(&ad) {
+			return true
 		}
-	}
-	if errors.Is(context.Cause(ctx), context.Canceled) {
+		if !overBluetooth(&ad) {
+			found = &ad
+			return false
+		}
+		if found == nil {
+			found = &ad
+			time.AfterFunc(ipHeadStart-p.Now().Sub(began), stop)
+		}
+		return true
+	})
+	switch {
+	case found != nil:
+		p.found = *found
+		return nil
+	case errors.Is(context.Cause(ctx), context.Canceled):
 		return context.Cause(ctx)
 	}
-	return Fail(CodeNotFound, nil)
+	f := Fail(CodeNotFound, nil)
+	if failed != nil {
+		f.Reasons = append(f.Reasons, Reason{string(CodeBluetooth), "it was looked for on the network only: " + failed.Error(),
+			"a device that is in no network yet can be paired by a gateway with Bluetooth"})
+	}
+	return f
 }
 
 // fits reports whether an advertisement can be the code's device. Vendor and
 // product are optional in both.
 func (p *pairing) fits(ad *radio.Advertisement) bool {
 	code := &p.req.Code
-	return len(ad.Addrs) > 0 && !slices.Contains(p.others, ad.Instance) && ad.Mode != radio.NotCommissioning &&
+	return len(ad.Addrs) > 0 && !slices.Contains(p.others, whoever(ad)) && (ad.Mode != radio.NotCommissioning || overBluetooth(ad)) &&
 		ad.HasDiscriminator && code.Discriminator.Matches(ad.Discriminator) &&
 		(code.VendorID == 0 || ad.Vendor == 0 || code.VendorID == ad.Vendor) &&
 		(code.ProductID == 0 || ad.Product == 0 || code.ProductID == ad.Product)
@@ -59,7 +81,7 @@ func params(s radio.Session) exchange.Params {
 // when it said, as long as the step's time lasts.
 func (p *pairing) establish(ctx context.Context) error {
 	for {
-		err := p.tryAddresses(ctx)
+		err := p.prove(ctx)
 		var busy *securechannel.Status
 		if errors.As(err, &busy) {
 			if wait, ok := busy.Wait(); ok && p.sleep(ctx, wait+busyMargin) {
@@ -69,6 +91,8 @@ func (p *pairing) establish(ctx context.Context) error {
 		switch {
 		case err == nil:
 			return nil
+		case errors.As(err, new(errBluetooth)), errors.Is(err, exchange.ErrLinkLost):
+			return err
 		case otherDevice(err, p.req.Code.Discriminator) && p.another(ctx):
 			continue
 		case securechannel.IsStatus(err, securechannel.CodeInvalidParameter):
@@ -83,16 +107,17 @@ func (p *pairing) establish(ctx context.Context) error {
 }
 
 // otherDevice reports whether an attempt failed in a way that another device
-// with the same discriminator explains: one whose window has closed since it
-// announced itself or, where a manual code has but four bits of the
-// discriminator, one with another passcode.
+// with the same discriminator explains, or another way to the same: one whose
+// window has closed since it announced itself, one that has gone or, where a
+// manual code has but four bits of the discriminator, one with another passcode.
 func otherDevice(err error, d setup.Discriminator) bool {
-	return securechannel.IsStatus(err, securechannel.CodeInvalidParameter) || d.IsShort() && errors.Is(err, securechannel.ErrPasscode)
+	return errors.Is(err, exchange.ErrNoAck) || securechannel.IsStatus(err, securechannel.CodeInvalidParameter) || d.IsShort() && errors.Is(err, securechannel.ErrPasscode)
 }
 
 // another finds another device that the code fits.
 func (p *pairing) another(ctx context.Context) bool {
-	p.others = append(p.others, p.found.Instance)
+	p.hangUp()
+	p.others = append(p.others, whoever(&p.found))
 	ctx, cancel := context.WithTimeout(ctx, otherPatience)
 	defer cancel()
 	return p.find(ctx) == nil
@@ -112,6 +137,20 @@ func (c *Commissioner) sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// prove runs PASE with the device that was found.
+func (p *pairing) prove(ctx context.Context) (err error) {
+	if !overBluetooth(&p.found) {
+		return p.tryAddresses(ctx)
+	}
+	if p.link == nil {
+		if err := p.connect(ctx); err != nil {
+			return err
+		}
+	}
+	p.pase, err = securechannel.PASE(ctx, p.Manager, p.peer, p.req.Code.Passcode.Reveal())
+	return err
 }
 
 // tryAddresses runs PASE at the first of the device's addresses that answers.
@@ -136,7 +175,17 @@ func silent(err error) bool {
 	return errors.Is(err, exchange.ErrNoAck) || errors.Is(err, exchange.ErrTimeout)
 }
 
-func (p *pairing) closeSessions(context.Context) {
+// hangUp ends the Bluetooth link, if there is one. What was said last is still
+// brought over.
+func (p *pairing) hangUp() {
+	if p.link != nil {
+		go p.link.Close()
+		p.link = nil
+	}
+}
+
+func (p *pairing) part(context.Context) {
+	defer p.hangUp()
 	for _, s := range []*exchange.Session{p.pase, p.oper} {
 		if s != nil {
 			securechannel.Close(p.Manager, s)
@@ -145,10 +194,14 @@ func (p *pairing) closeSessions(context.Context) {
 }
 
 // meetAgain opens a session with the device under its new identity: first
-// where it was just now, then where it announces itself.
+// where it was just now, if that was on the network, then where it announces
+// itself.
 func (p *pairing) meetAgain(ctx context.Context) (err error) {
-	p.oper, err = p.dial(ctx, p.node, &p.peer)
-	if err != nil {
+	known := &p.peer
+	if p.link != nil {
+		known = nil
+	}
+	if p.oper, err = p.dial(ctx, p.node, known); err != nil {
 		return Fail(CodeCASE, fmt.Errorf("device %v: %w", p.node, err))
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"iter"
 	"log/slog"
 	"net/netip"
@@ -23,6 +24,7 @@ import (
 	"gatehouse/fabric/attest/attesttest"
 	"gatehouse/fabric/cert"
 	"gatehouse/fabric/issuer"
+	"gatehouse/fabric/seal"
 	"gatehouse/radio"
 	"gatehouse/radio/dnssd"
 	"gatehouse/radio/radiotest"
@@ -69,12 +71,13 @@ func (l *ledger) Current(context.Context) (*fabric.State, error) { return l.Stat
 // discovery knows one device, and on its fabric whoever is announced.
 type discovery struct {
 	ad        radio.Advertisement
+	hidden    bool // until it is asked for as a node of the fabric
 	announced chan radio.Advertisement
 }
 
 func (d *discovery) Browse(ctx context.Context, q dnssd.Query) iter.Seq[dnssd.Event] {
 	return func(yield func(dnssd.Event) bool) {
-		if q == dnssd.LongDiscriminator(d.ad.Discriminator) && !yield(dnssd.Event{Change: dnssd.Added, Advertisement: d.ad}) {
+		if !d.hidden && q == dnssd.LongDiscriminator(d.ad.Discriminator) && !yield(dnssd.Event{Change: dnssd.Added, Advertisement: d.ad}) {
 			return
 		}
 		for {
@@ -93,9 +96,19 @@ func (d *discovery) Browse(ctx context.Context, q dnssd.Query) iter.Seq[dnssd.Ev
 func (d *discovery) Resolve(context.Context, string) (radio.Advertisement, error) { return d.ad, nil }
 func (d *discovery) Doubt(string)                                                 {}
 
+// vault keeps the keys in the open, and seals nothing.
 type vault struct {
 	key []byte
 	ipk cert.EpochKey
+}
+
+func (v *vault) OpenNetwork(_ *fabric.State, n *fabric.Network) (seal.Secret, error) {
+	return seal.NewSecret(n.Sealed), nil
+}
+
+func (v *vault) SealNetwork(_ io.Reader, s *fabric.State, n *fabric.Network, credentials seal.Secret) error {
+	n.Generation, n.Sealed = s.Generation().Number, credentials.Reveal()
+	return nil
 }
 
 func (v *vault) IssuerKey(*fabric.State) (issuer.PrivateKey, error) {
@@ -118,13 +131,20 @@ type home struct {
 
 	discovery     *discovery
 	discriminator uint16 // that the device announces
+	air           *air   // nil: there is no Bluetooth
+	progress      []commissioner.Progress
+	request       commissioner.PairRequest // beside the code
 }
 
 func newHome(t *testing.T, mode virtual.Mode) *home { return newHomeWith(t, mode, 0) }
 
 func newHomeWith(t *testing.T, mode virtual.Mode, maxFabrics int) *home {
+	return (&home{discriminator: 0xABC}).start(t, mode, maxFabrics)
+}
+
+func (h *home) start(t *testing.T, mode virtual.Mode, maxFabrics int) *home {
 	time.Sleep(27 * 365 * 24 * time.Hour) // a bubble begins in 2000, before the attestation certificates
-	h := &home{t: t, net: radiotest.NewNetwork(1), discriminator: 0xABC}
+	h.t, h.net = t, radiotest.NewNetwork(1)
 	h.code = setup.Payload{VendorID: 0xFFF1, ProductID: 0x8001, Discriminator: setup.Long(0xABC), Passcode: setup.NewPasscode(20202021)}
 	h.found()
 	h.startDevice(mode, maxFabrics)
@@ -175,9 +195,14 @@ func (h *home) propose(c fabric.Command) {
 }
 
 func (h *home) startDevice(mode virtual.Mode, maxFabrics int) {
+	cfg := virtual.Config{Name: "Lamp", Code: h.code, SerialNumber: "V1", Software: 1, SoftwareText: "1.0", Maker: maker,
+		Hostile: mode, MaxFabrics: maxFabrics, Link: h.net.Link(deviceAddr), Port: 5540, Now: time.Now, Random: rand.Reader, Log: quiet}
+	if h.air != nil {
+		h.air.network.Beacon = h.air.advertise
+		cfg.Network = &h.air.network
+	}
 	var err error
-	h.device, err = virtual.New(virtual.Config{Name: "Lamp", Code: h.code, SerialNumber: "V1", Software: 1, SoftwareText: "1.0", Maker: maker,
-		Hostile: mode, MaxFabrics: maxFabrics, Link: h.net.Link(deviceAddr), Port: 5540, Now: time.Now, Random: rand.Reader, Log: quiet})
+	h.device, err = virtual.New(cfg)
 	h.check(err)
 	h.check(h.device.Start())
 }
@@ -193,9 +218,14 @@ func (h *home) startGateway() {
 	h.gateway, err = exchange.New(exchange.Config{Now: time.Now, Random: rand.Reader, Log: quiet})
 	h.check(err)
 	ad := radio.Advertisement{Kind: radio.Commissionable, Addrs: []radio.Addr{deviceAddr}, Discriminator: h.discriminator, HasDiscriminator: true, Mode: radio.BasicCommissioning}
-	h.discovery = &discovery{ad, make(chan radio.Advertisement)}
-	h.c = commissioner.New(commissioner.Config{Ledger: h.ledger, Discovery: h.discovery, Authority: &commissioner.Signer{Ledger: h.ledger, Vault: h.vault},
-		Identity: h.id, Manager: h.gateway, Engine: interaction.New(h.gateway), Link: link,
+	h.discovery = &discovery{ad, h.air != nil, make(chan radio.Advertisement)}
+	var bluetooth commissioner.Bluetooth
+	if h.air != nil {
+		h.air.h, bluetooth = h, h.air
+	}
+	h.c = commissioner.New(commissioner.Config{Ledger: h.ledger, Discovery: h.discovery, Bluetooth: bluetooth,
+		Authority: &commissioner.Signer{Ledger: h.ledger, Vault: h.vault, Random: rand.Reader},
+		Identity:  h.id, Manager: h.gateway, Engine: interaction.New(h.gateway), Link: link,
 		Addresses: commissioner.OpenAddressBook(filepath.Join(h.t.TempDir(), "addresses"), quiet), Now: time.Now, Random: rand.Reader, Log: quiet})
 	responder := &securechannel.Responder{Manager: h.gateway, Log: quiet, Resumptions: h.c.Resumptions(), Identities: func() []*securechannel.Identity { return nil }}
 	responder.Register()
@@ -204,7 +234,10 @@ func (h *home) startGateway() {
 }
 
 func (h *home) pair(ctx context.Context) (*fabric.Device, error) {
-	d, s, err := h.c.Pair(ctx, commissioner.PairRequest{Code: h.code}, func(commissioner.Progress) {})
+	req := h.request
+	req.Code = h.code
+	h.progress = nil
+	d, s, err := h.c.Pair(ctx, req, func(p commissioner.Progress) { h.progress = append(h.progress, p) })
 	if err == nil {
 		h.k.Adopt(s)
 	}

@@ -17,34 +17,42 @@ import (
 
 // PairRequest says what to pair.
 type PairRequest struct {
-	Code setup.Payload
-	Name string // what the home calls the device; empty: its product's name
-	Zone string // empty: the default
+	Code    setup.Payload
+	Name    string // what the home calls the device; empty: its product's name
+	Zone    string // empty: the default
+	Network string // which of the home's networks it is put on; empty: whichever fits
+	// Ask asks a person, who may take minutes; nil: nobody can be asked.
+	Ask func(context.Context, Question) (Answer, error)
 }
 
 // State of a step.
 const (
-	StepStarted = "started"
-	StepDone    = "done"
-	StepFailed  = "failed"
+	StepStarted  = "started"
+	StepDone     = "done"
+	StepFailed   = "failed"
+	StepRetrying = "retrying" // the pairing begins anew, for the reason in Detail
 )
 
 // Progress is told when a step begins and ends.
 type Progress struct {
-	Step  int    `json:"step"` // from 1
-	Of    int    `json:"of"`
-	Name  string `json:"name"`
-	State string `json:"state"`
-	MS    int64  `json:"ms"`
+	Step   int    `json:"step"` // from 1
+	Of     int    `json:"of"`
+	Name   string `json:"name"`
+	State  string `json:"state"`
+	MS     int64  `json:"ms"`
+	Detail string `json:"detail,omitempty"`
 }
 
 // pairing is one device on its way in.
 type pairing struct {
 	*Commissioner
-	req PairRequest
+	req      PairRequest
+	tell     func(Progress)
+	patience time.Duration // how much longer than usual to look for the device
 
 	found    radio.Advertisement
-	others   []string // instances that turned out not to be the code's device
+	others   []string   // that turned out not to be the code's device
+	link     radio.Link // over Bluetooth; nil: it was found on the network
 	peer     securechannel.Peer
 	pase     *exchange.Session
 	about    about
@@ -55,9 +63,10 @@ type pairing struct {
 	noc      []byte
 	icac     []byte
 	oper     *exchange.Session
-	offered  bool // AddNOC was sent: the device may have its certificate
-	ended    bool // CommissioningComplete was sent: the device may keep it
-	rolled   bool // the device confirmed that it rolled back
+	offered  bool     // AddNOC was sent: the device may have its certificate
+	ended    bool     // CommissioningComplete was sent: the device may keep it
+	rolled   bool     // the device confirmed that it rolled back
+	joining  *joining // the network it is put on; nil: it is on one
 	admitted *fabric.Device
 }
 
@@ -74,19 +83,22 @@ type step struct {
 // steps is the path of a pairing.
 var steps = []step{
 	{"find", 60 * time.Second, (*pairing).find, nil},
-	{"pase", 60 * time.Second, (*pairing).establish, (*pairing).closeSessions},
+	{"pase", 60 * time.Second, (*pairing).establish, (*pairing).part},
 	{"read-information", 30 * time.Second, (*pairing).readAbout, nil},
 	{"arm-failsafe", 30 * time.Second, (*pairing).armFailSafe, (*pairing).disarm},
 	{"regulatory", 30 * time.Second, (*pairing).regulatory, nil},
 	{"time", 30 * time.Second, (*pairing).setTime, nil},
 	{"certificates", 30 * time.Second, (*pairing).readCertificates, nil},
 	{"attestation", 30 * time.Second, (*pairing).attest, nil},
+	{"choose-network", answerLimit, (*pairing).chooseNetwork, nil},
 	{"reserve", 30 * time.Second, (*pairing).reserve, (*pairing).abandon},
 	{"csr", 30 * time.Second, (*pairing).requestCSR, nil},
 	{"issue", 30 * time.Second, (*pairing).issue, nil},
 	{"add-root", 30 * time.Second, (*pairing).addRoot, nil},
 	{"add-noc", 30 * time.Second, (*pairing).addNOC, (*pairing).disarm},
-	{"case", 60 * time.Second, (*pairing).meetAgain, nil},
+	{"add-network", 30 * time.Second, (*pairing).addNetwork, nil},
+	{"connect-network", answerLimit, (*pairing).connectNetwork, nil},
+	{"case", 2 * time.Minute, (*pairing).meetAgain, nil},
 	{"write-access", 30 * time.Second, (*pairing).writeAccess, nil},
 	{"verify-access", 30 * time.Second, (*pairing).verifyAccess, nil},
 	{"complete", 30 * time.Second, (*pairing).complete, nil},
@@ -105,31 +117,67 @@ func Steps() []string {
 	return names
 }
 
+// maxRuns is how often a pairing is tried when Bluetooth fails it. Before the
+// last time the adapter is begun anew with.
+const maxRuns = 3
+
 // Pair takes a device from its code to admitted. progress is called from this
 // goroutine. The error is a *Failure.
 func (c *Commissioner) Pair(ctx context.Context, req PairRequest, progress func(Progress)) (*fabric.Device, *exchange.Session, error) {
 	if len(req.Name) > fabric.MaxText {
 		return nil, nil, Fail(CodeInvalidArgument, errors.New("the name is too long"))
 	}
-	p := &pairing{Commissioner: c, req: req}
-	defer p.forget()
-	for i := range steps {
-		if err := p.run(ctx, i, progress); err != nil {
-			p.undo(ctx, i)
+	var patience time.Duration
+	for run := 1; ; run++ {
+		p := &pairing{Commissioner: c, req: req, tell: progress, patience: patience}
+		err := p.whole(ctx)
+		if err == nil {
+			return p.admitted, p.oper, nil
+		}
+		if run == maxRuns || !lostAir(err) || ctx.Err() != nil {
 			return nil, nil, err
+		}
+		detail := fmt.Sprintf("%v; attempt %d of %d", err, run+1, maxRuns)
+		if run == maxRuns-1 {
+			detail += ", with the Bluetooth adapter begun anew"
+			c.Bluetooth.Restart(err.Error())
+		}
+		progress(Progress{Step: 1, Of: len(steps), Name: steps[0].name, State: StepRetrying, Detail: detail})
+		patience = p.about.failSafe() // until when the device may be deaf
+	}
+}
+
+// lostAir reports whether Bluetooth failed a pairing.
+func lostAir(err error) bool {
+	return errors.As(err, new(errBluetooth)) || errors.Is(err, exchange.ErrLinkLost)
+}
+
+// whole takes all steps, or takes back those it took.
+func (p *pairing) whole(ctx context.Context) error {
+	defer p.forget()
+	defer p.joining.erase()
+	for i := range steps {
+		if err := p.run(ctx, i); err != nil {
+			p.undo(ctx, i)
+			return err
 		}
 	}
 	securechannel.Close(p.Manager, p.pase)
-	return p.admitted, p.oper, nil
+	p.hangUp()
+	return nil
 }
 
-func (p *pairing) run(ctx context.Context, i int, progress func(Progress)) error {
+func (p *pairing) run(ctx context.Context, i int) error {
 	s, began := &steps[i], p.Now()
 	tell := func(state string) {
-		progress(Progress{i + 1, len(steps), s.name, state, p.Now().Sub(began).Milliseconds()})
+		p.tell(Progress{Step: i + 1, Of: len(steps), Name: s.name, State: state, MS: p.Now().Sub(began).Milliseconds()})
 	}
 	tell(StepStarted)
-	stepCtx, cancel := context.WithTimeout(ctx, s.limit)
+	limit := s.limit
+	if i == 0 {
+		limit += p.patience
+	}
+	stepCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := s.do(p, stepCtx)
 	if err == nil {

@@ -124,14 +124,14 @@ func TestEveryCut(t *testing.T) {
 				t.Fatalf("cut behind packet %d: %#v", n, err)
 			}
 			h.net.SetDrop(nil)
-			h.settleAndPair(ctx, err != nil)
+			h.settleAndPair(ctx)
 		})
 	}
 }
 
 // settleAndPair waits for all doubts to be settled, holds the invariants, and
 // pairs the device, again if it belongs.
-func (h *home) settleAndPair(ctx context.Context, failed bool) {
+func (h *home) settleAndPair(ctx context.Context) {
 	h.t.Helper()
 	ctx, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -182,7 +182,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 				if a, _ := h.phases(); (step > hasCertificate || step == hasCertificate && when == commissioner.StepDone) && a != 1 {
 					t.Errorf("step %d %s: not admitted", step+1, when)
 				}
-				h.settleAndPair(t.Context(), true)
+				h.settleAndPair(t.Context())
 			})
 		}
 	}
@@ -217,7 +217,7 @@ func TestProposals(t *testing.T) {
 				if a, q := h.phases(); which(admitAny) && a+q != 1 {
 					t.Errorf("a device that was told to keep its certificate was given up: %d and %d", a, q)
 				}
-				h.settleAndPair(t.Context(), true)
+				h.settleAndPair(t.Context())
 			})
 		}
 	}

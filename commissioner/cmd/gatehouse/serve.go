@@ -65,7 +65,7 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) (err error) {
 	defer discovery.Close()
 	engine := interaction.New(manager)
 	com := commissioner.New(commissioner.Config{Ledger: gateway.ledger, Discovery: discovery,
-		Authority: &commissioner.Signer{Ledger: gateway.ledger, Vault: gateway.vault}, Identity: gateway.identity,
+		Authority: &commissioner.Signer{Ledger: gateway.ledger, Vault: gateway.vault, Random: rand.Reader}, Identity: gateway.identity,
 		Manager: manager, Engine: engine, Link: link, Addresses: commissioner.OpenAddressBook(filepath.Join(g.State, "addresses.json"), log),
 		Now: time.Now, Random: rand.Reader, Log: log})
 	responder := &securechannel.Responder{Manager: manager, Log: log, Resumptions: com.Resumptions(),

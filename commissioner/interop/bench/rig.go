@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -26,6 +27,7 @@ import (
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 	"gatehouse/fabric/issuer"
+	"gatehouse/fabric/seal"
 	"gatehouse/radio/dnssd"
 	"gatehouse/radio/udp"
 )
@@ -77,6 +79,16 @@ func (v vault) IssuerKey(*fabric.State) (issuer.PrivateKey, error) {
 }
 
 func (v vault) IPK(*fabric.State) (cert.EpochKey, error) { return v.fabric.IPK, nil }
+
+func (vault) OpenNetwork(*fabric.State, *fabric.Network) (seal.Secret, error) {
+	return seal.Secret{}, errNoNetworks
+}
+
+func (vault) SealNetwork(io.Reader, *fabric.State, *fabric.Network, seal.Secret) error {
+	return errNoNetworks
+}
+
+var errNoNetworks = errors.New("the rig pairs devices that are on a network")
 
 func rig(ctx context.Context, s size, args []string) error {
 	if len(args) != 2 {

@@ -1,0 +1,415 @@
+package commissioner_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gatehouse/commissioner"
+	"gatehouse/commissioner/matter/datamodel"
+	"gatehouse/commissioner/virtual"
+	"gatehouse/fabric"
+	"gatehouse/fabric/seal"
+	"gatehouse/radio"
+	"gatehouse/radio/btp"
+	"gatehouse/radio/radiotest"
+)
+
+const (
+	airMTU     = 247
+	airLatency = 15 * time.Millisecond // half a connection interval
+)
+
+var airAddr = radio.Addr{Transport: radio.BLE, Peer: "02:00:00:00:00:01"}
+
+// air is Bluetooth in memory between the gateway and its device, which is on
+// no network yet.
+type air struct {
+	h       *home
+	network virtual.Network
+
+	mu       sync.Mutex
+	beacon   *radio.Advertisement
+	prepare  func(nth int, c *radiotest.Connection) error // each connection
+	dialled  int
+	restarts int
+}
+
+func (a *air) advertise(ad *radio.Advertisement) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.beacon = ad
+}
+
+func (a *air) Scan(ctx context.Context, seen func(radio.Advertisement)) error {
+	for ctx.Err() == nil {
+		a.mu.Lock()
+		beacon := a.beacon
+		a.mu.Unlock()
+		if beacon != nil {
+			ad := *beacon
+			ad.Instance, ad.Addrs = "", []radio.Addr{airAddr}
+			seen(ad)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return nil
+}
+
+func (a *air) Connect(_ context.Context, addr radio.Addr) (btp.Bearer, error) {
+	if addr != airAddr {
+		return nil, errors.New("nobody is there")
+	}
+	a.mu.Lock()
+	a.dialled++
+	nth, prepare := a.dialled, a.prepare
+	a.mu.Unlock()
+	c := radiotest.NewConnection(airMTU)
+	c.SetLatency(airLatency)
+	if prepare != nil {
+		if err := prepare(nth, c); err != nil {
+			return nil, err
+		}
+	}
+	go func() {
+		if link, err := btp.Accept(a.h.t.Context(), c.Server, btp.Config{Peer: radio.Addr{Transport: radio.BLE, Peer: "gateway"}, Now: time.Now}); err == nil {
+			a.h.device.Serve(link)
+		}
+	}()
+	return c.Client, nil
+}
+
+func (a *air) Restart(string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.restarts++
+}
+
+const (
+	homeSSID     = "home"
+	homePassword = "correct horse"
+)
+
+// wifi is the radio of a device that sees two networks, of which one lets it
+// in with the password.
+func wifi() virtual.Network {
+	return virtual.Network{Feature: datamodel.FeatureWiFi, ConnectTime: 20, Delay: 3 * time.Second,
+		WiFi: []datamodel.WiFiScanned{
+			{Security: 8, SSID: []byte("neighbour"), Channel: 1, RSSI: -80},
+			{Security: 8, SSID: []byte(homeSSID), Channel: 6, RSSI: -70},
+			{Security: 8, SSID: []byte(homeSSID), Channel: 11, RSSI: -40},
+			{Security: 8, SSID: nil, Channel: 11, RSSI: -30},
+		},
+		Join: func(id, credentials []byte) datamodel.NetworkingStatus {
+			switch {
+			case string(id) != homeSSID:
+				return datamodel.NetworkingNotFound
+			case string(credentials) != homePassword:
+				return datamodel.NetworkingAuthFailure
+			}
+			return datamodel.NetworkingOK
+		}}
+}
+
+// newAirHome has a device that is found over Bluetooth only.
+func newAirHome(t *testing.T, n virtual.Network) *home {
+	return (&home{discriminator: 0xABC, air: &air{network: n}}).start(t, "", 0)
+}
+
+func (h *home) addNetwork(name, ssid, password string) {
+	h.t.Helper()
+	h.check(h.c.SetNetwork(h.t.Context(), fabric.Network{Name: name, Kind: fabric.WiFi, ID: []byte(ssid)}, seal.NewSecret([]byte(password))))
+}
+
+// retries are the reasons for which the last pairing began anew.
+func (h *home) retries() (details []string) {
+	for _, p := range h.progress {
+		if p.State == commissioner.StepRetrying {
+			details = append(details, p.Detail)
+		}
+	}
+	return details
+}
+
+func TestPairOverBluetooth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newAirHome(t, wifi())
+		if _, err := h.pair(t.Context()); code(err) != commissioner.CodeNoNetwork {
+			t.Fatalf("without a network: %v", err)
+		}
+		synctest.Wait()
+		h.addNetwork("hall", homeSSID, homePassword)
+		if _, err := h.pair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if h.device.Fabrics() != 1 || len(h.retries()) != 0 {
+			t.Errorf("on %d fabrics, after %q", h.device.Fabrics(), h.retries())
+		}
+		for n := range h.ledger.State().Devices {
+			h.check(h.k.Remove(t.Context(), n, false)) // over the network
+		}
+	})
+}
+
+// TestNetworkBeforeAir pairs a device that is both on the network and on the
+// air: the network wins, and needs no credentials.
+func TestNetworkBeforeAir(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newAirHome(t, wifi())
+		h.device.Close()
+		h.air, h.device = nil, nil
+		h.startDevice("", 0)
+		h.air = &air{}
+		h.startGateway()
+		h.discovery.hidden = false
+		h.air.advertise(&radio.Advertisement{Kind: radio.Commissionable, Discriminator: 0xABC, HasDiscriminator: true})
+		if _, err := h.pair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if h.air.dialled != 0 {
+			t.Error("Bluetooth was used")
+		}
+	})
+}
+
+// TestStaleNetworkAddress pairs over the air a device whose old announcement
+// on the network leads nowhere.
+func TestStaleNetworkAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newAirHome(t, wifi())
+		h.addNetwork("hall", homeSSID, homePassword)
+		h.discovery.hidden = false
+		if _, err := h.pair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestChooseNetwork(t *testing.T) {
+	for name, c := range map[string]struct {
+		networks [][3]string // name, SSID, password
+		named    string
+		want     commissioner.Code
+	}{
+		"the only one":         {[][3]string{{"hall", homeSSID, homePassword}}, "", ""},
+		"the one that is seen": {[][3]string{{"attic", "attic", "irrelevant"}, {"hall", homeSSID, homePassword}}, "", ""},
+		"by name":              {[][3]string{{"attic", "neighbour", "irrelevant"}, {"hall", homeSSID, homePassword}}, "hall", ""},
+		"unknown name":         {[][3]string{{"hall", homeSSID, homePassword}}, "cellar", commissioner.CodeNetworkUnknown},
+		"out of reach":         {[][3]string{{"attic", "attic", "irrelevant"}}, "", commissioner.CodeNetworkUnseen},
+		"wrong password":       {[][3]string{{"hall", homeSSID, "wrong horse"}}, "", commissioner.CodeNetworkPassword},
+		"malformed password":   {[][3]string{{"hall", homeSSID, "short"[:3]}}, "", commissioner.CodeNetworkRefused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newAirHome(t, wifi())
+				for _, n := range c.networks {
+					h.addNetwork(n[0], n[1], n[2])
+				}
+				h.request.Network = c.named
+				_, err := h.pair(t.Context())
+				if code(err) != c.want || c.want == "" && err != nil {
+					t.Fatalf("got %v", err)
+				}
+				if c.want == "" {
+					return
+				}
+				synctest.Wait()
+				if a, q := h.phases(); a+q != 0 || h.device.Fabrics() != 0 {
+					t.Errorf("%d, %d devices and %d fabrics are left", a, q, h.device.Fabrics())
+				}
+				h.addNetwork("hall", homeSSID, homePassword)
+				h.request.Network = "hall"
+				if _, err := h.pair(t.Context()); err != nil {
+					t.Errorf("the next attempt: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestAskForNetwork asks a person who errs twice and takes long: all inside
+// one fail-safe and one connection.
+func TestAskForNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := wifi()
+		h := newAirHome(t, n)
+		var asked []commissioner.Question
+		h.request.Ask = func(_ context.Context, q commissioner.Question) (commissioner.Answer, error) {
+			asked = append(asked, q)
+			time.Sleep(2 * time.Minute)
+			a := commissioner.Answer{Kind: fabric.WiFi, ID: []byte(homeSSID), SaveAs: "hall"}
+			switch len(asked) {
+			case 1:
+				a.Network = "never heard of"
+			case 2:
+				a.Secret = seal.NewSecret([]byte("wrong horse"))
+			default:
+				a.Secret = seal.NewSecret([]byte(homePassword))
+			}
+			return a, nil
+		}
+		if _, err := h.pair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if h.air.dialled != 1 || len(h.retries()) != 0 {
+			t.Errorf("%d connections, begun anew for %q", h.air.dialled, h.retries())
+		}
+		var why []commissioner.Code
+		for _, q := range asked {
+			if q.Failure != nil {
+				why = append(why, q.Failure.Code)
+			}
+		}
+		if !slices.Equal(why, []commissioner.Code{commissioner.CodeNetworkUnknown, commissioner.CodeNetworkPassword}) {
+			t.Errorf("asked again for %q", why)
+		}
+		if seen := asked[0].Seen; len(seen) != 2 || seen[0].Name != homeSSID || seen[0].Signal != -40 || seen[1].Name != "neighbour" {
+			t.Errorf("shown %+v", seen)
+		}
+		kept := h.ledger.State().Networks["hall"]
+		if kept == nil || string(kept.Sealed) != homePassword || len(h.ledger.State().Networks) != 1 {
+			t.Errorf("kept %+v", h.ledger.State().Networks)
+		}
+	})
+}
+
+// TestNobodyAnswers gives up, and leaves nothing behind.
+func TestNobodyAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newAirHome(t, wifi())
+		h.request.Ask = func(ctx context.Context, _ commissioner.Question) (commissioner.Answer, error) {
+			<-ctx.Done()
+			return commissioner.Answer{}, context.Cause(ctx)
+		}
+		if _, err := h.pair(t.Context()); code(err) != commissioner.CodeTime {
+			t.Errorf("got %v", err)
+		}
+		h.addNetwork("hall", homeSSID, homePassword)
+		if _, err := h.pair(t.Context()); err != nil {
+			t.Errorf("the next attempt: %v", err)
+		}
+	})
+}
+
+// TestLeavesBluetooth pairs a device whose one radio leaves Bluetooth to join.
+func TestLeavesBluetooth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := wifi()
+		n.Leaves = true
+		h := newAirHome(t, n)
+		h.addNetwork("hall", homeSSID, homePassword)
+		if _, err := h.pair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestFullNetworkList makes room on a device that knows a network from an
+// earlier life.
+func TestFullNetworkList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newAirHome(t, wifi())
+		h.addNetwork("attic", "attic", "irrelevant")
+		if _, err := h.pair(t.Context()); code(err) != commissioner.CodeNetworkUnseen {
+			t.Fatal(err)
+		}
+		h.request.Ask = func(context.Context, commissioner.Question) (commissioner.Answer, error) {
+			return commissioner.Answer{Kind: fabric.WiFi, ID: []byte(homeSSID), Secret: seal.NewSecret([]byte(homePassword))}, nil
+		}
+		h.request.Network = "attic" // which it has room for, and cannot join
+		if _, err := h.pair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(h.ledger.State().Networks) != 1 {
+			t.Error("a network was kept that nobody named")
+		}
+	})
+}
+
+// TestRetries lets Bluetooth fail at the connection: twice is borne, and the
+// second time the adapter is begun anew with.
+func TestRetries(t *testing.T) {
+	for fails, want := range map[int]commissioner.Code{0: "", 1: "", 2: "", 3: commissioner.CodeBluetooth} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newAirHome(t, wifi())
+			h.addNetwork("hall", homeSSID, homePassword)
+			h.air.prepare = func(nth int, c *radiotest.Connection) error {
+				switch {
+				case nth > fails:
+					return nil
+				case nth%2 == 0:
+					return errors.New("connection failed to be established")
+				}
+				c.SetFate(radiotest.Mute.At(1))
+				return nil
+			}
+			if _, err := h.pair(t.Context()); code(err) != want || want == "" && err != nil {
+				t.Fatalf("%d failures: %v", fails, err)
+			}
+			if len(h.retries()) != min(fails, 2) || h.air.restarts != min(fails, 2)/2 {
+				t.Errorf("%d failures: begun anew for %q, %d restarts", fails, h.retries(), h.air.restarts)
+			}
+		})
+	}
+}
+
+// TestEveryAirCut cuts the connection in the place of each of its packets,
+// with and without a word: the pairing is begun anew and succeeds, or is
+// undone, and then the next one succeeds.
+func TestEveryAirCut(t *testing.T) {
+	for _, fate := range []radiotest.Fate{radiotest.Cut, radiotest.Mute} {
+		for nth := 1; ; nth++ {
+			reached := false
+			synctest.Test(t, func(t *testing.T) {
+				h := newAirHome(t, wifi())
+				h.addNetwork("hall", homeSSID, homePassword)
+				var first *radiotest.Connection
+				h.air.prepare = func(n int, c *radiotest.Connection) error {
+					if n == 1 {
+						first = c
+						c.SetFate(fate.At(nth))
+					}
+					return nil
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				_, err := h.pair(ctx)
+				reached = first.Packets() >= nth
+				var f *commissioner.Failure
+				if err != nil && (!errors.As(err, &f) || f.Step == "" || f.Remedy == "") {
+					t.Fatalf("packet %d: %#v", nth, err)
+				}
+				if err == nil && h.device.Fabrics() != 1 {
+					t.Fatalf("packet %d: admitted, and on %d fabrics", nth, h.device.Fabrics())
+				}
+				h.settleAndPair(ctx)
+			})
+			if !reached {
+				t.Logf("%v: %d packets", fate, nth-1)
+				break
+			}
+			if nth > 1000 {
+				t.Fatal("a pairing has no end")
+			}
+		}
+	}
+}
+
+// TestNoBluetooth says why a device was not found.
+func TestNoBluetooth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, "")
+		h.discovery.hidden = true
+		_, err := h.pair(t.Context())
+		var f *commissioner.Failure
+		if !errors.As(err, &f) || f.Code != commissioner.CodeNotFound || len(f.Reasons) != 1 || !strings.Contains(fmt.Sprint(f.Reasons), "Bluetooth") {
+			t.Errorf("got %+v", f)
+		}
+	})
+}

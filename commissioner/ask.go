@@ -1,0 +1,114 @@
+package commissioner
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"gatehouse/fabric"
+	"gatehouse/fabric/seal"
+)
+
+// Question is what a pairing asks a person: which network the device shall
+// join, and its credentials if the home does not have them.
+type Question struct {
+	Kinds   []string `json:"kinds"`             // of network that the device has a radio for: wifi, thread
+	Seen    []Seen   `json:"seen"`              // by the device, the strongest first
+	Tried   string   `json:"tried,omitempty"`   // the network it could not join
+	Failure *Failure `json:"failure,omitempty"` // why not
+}
+
+// Answer names one of the home's networks, or gives another.
+type Answer struct {
+	Network string             // of the home's, by name; empty: the rest counts
+	Kind    fabric.NetworkKind // of the other one
+	ID      []byte             // its SSID, or its extended PAN id
+	Secret  seal.Secret        // its password, or its operational dataset
+	SaveAs  string             // what the home shall call it; empty: it is not kept
+}
+
+// askNetwork asks until the answer makes sense. Meanwhile the device hears
+// from us, so that neither its fail-safe nor the link runs out.
+func (p *pairing) askNetwork(ctx context.Context, radios []netInterface, seen []Seen, why *Failure) error {
+	q := Question{Seen: seen, Failure: why}
+	if seen == nil {
+		q.Seen = []Seen{}
+	}
+	for _, r := range radios {
+		q.Kinds = append(q.Kinds, r.kind().String())
+	}
+	if why != nil {
+		q.Tried = p.joining.network.Name
+	}
+	for {
+		a, err := p.ask(ctx, q)
+		if err != nil {
+			return err
+		}
+		if q.Failure = p.take(radios, a); q.Failure == nil {
+			return nil
+		}
+		q.Tried = a.Network
+	}
+}
+
+// ask waits for a person.
+func (p *pairing) ask(ctx context.Context, q Question) (a Answer, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		a, err = p.req.Ask(ctx, q)
+	}()
+	alive := time.NewTicker(keepAlive)
+	defer alive.Stop()
+	for {
+		select {
+		case <-answered:
+			return a, err
+		case <-p.pase.Done(): // it went away meanwhile
+			cancel()
+			<-answered
+			return Answer{}, errBluetooth{errors.New("the device hung up")}
+		case <-alive.C:
+			p.extend(ctx, 0)
+		}
+	}
+}
+
+// take makes the answer the network that is joined.
+func (p *pairing) take(radios []netInterface, a Answer) *Failure {
+	if a.Network != "" {
+		n := p.Ledger.State().Networks[a.Network]
+		if n == nil {
+			return Fail(CodeNetworkUnknown, fmt.Errorf("%q", a.Network))
+		}
+		for _, r := range radios {
+			if r.kind() == n.Kind {
+				if err := p.choose(option{r, n}); err != nil {
+					return Explain(err, CodeIssue)
+				}
+				return nil
+			}
+		}
+		return Fail(CodeNetworkKind, fmt.Errorf("%q is for %v", n.Name, n.Kind))
+	}
+	for _, r := range radios {
+		if r.kind() == a.Kind {
+			p.joining.erase()
+			name := a.SaveAs
+			if name == "" {
+				name = string(a.ID)
+			}
+			p.joining = &joining{radio: r, network: fabric.Network{Name: name, Kind: a.Kind, ID: a.ID}, secret: a.Secret, save: a.SaveAs != ""}
+			return nil
+		}
+	}
+	return Fail(CodeNetworkKind, fmt.Errorf("the answer is for %v", a.Kind))
+}
+
+// extendedPANID is one as devices name networks by it.
+func extendedPANID(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }
