@@ -105,7 +105,7 @@ func (c *Conn) Write(p []byte) error {
 
 // writeError is err as Write tells it: end of file is for readers.
 func (c *Conn) writeError(err error) error {
-	if errors.Is(err, io.EOF) {
+	if err == io.EOF {
 		return errors.New("the device has disconnected")
 	}
 	return err

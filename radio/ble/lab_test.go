@@ -25,6 +25,8 @@ import (
 const (
 	radioArg  = "radio-process"
 	deviceArg = "device-process"
+	daemonArg = "daemon-process"
+	fakeArg   = "fake-process"
 )
 
 // patience bounds every wait of a test. Two cores under the race detector and
@@ -42,6 +44,12 @@ func TestMain(m *testing.M) {
 			}
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
+		case daemonArg:
+			daemon()
+			return
+		case fakeArg:
+			fake()
+			return
 		case deviceArg:
 			if err := device(os.Args[2:]); err != nil {
 				fmt.Fprintln(os.Stderr, err)
@@ -131,11 +139,14 @@ func storm(cfg *peripheral.Config) func(*peripheral.Conn) {
 
 // lab is a Radio and devices on one air.
 type lab struct {
-	t       *testing.T
+	t       testing.TB
 	air     *air.Air
 	central *air.Controller
 	radio   *ble.Radio
 	log     *notes
+
+	mu    sync.Mutex
+	stops []func() // of emulations; commands are also made while the test ends
 }
 
 func newLab(t *testing.T) *lab {
@@ -151,8 +162,13 @@ func newAir(t *testing.T) *lab {
 	if err := hci.Available(); err != nil {
 		t.Skipf("Bluetooth adapters cannot be emulated here: %v", err)
 	}
-	l := &lab{t: t, air: air.New(1, time.Now), log: &notes{}}
+	l := &lab{t: t, air: newBareAir(), log: &notes{}}
 	t.Cleanup(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, stop := range l.stops {
+			stop()
+		}
 		for _, f := range l.air.Faults() {
 			t.Error("a host did what no host may:", f)
 		}
@@ -162,6 +178,8 @@ func newAir(t *testing.T) *lab {
 	})
 	return l
 }
+
+func newBareAir() *air.Air { return air.New(1, time.Now) }
 
 // start starts the Radio with a command.
 func (l *lab) start(command func() (*exec.Cmd, error)) {
@@ -175,20 +193,33 @@ func (l *lab) start(command func() (*exec.Cmd, error)) {
 	l.t.Cleanup(func() { l.radio.Close() })
 }
 
-// emulate is the test binary as something else, with one adapter.
-func (l *lab) emulate(open func() (*air.Port, error), args ...string) *exec.Cmd {
+// program is the test binary as something else.
+func (l *lab) program(args ...string) *exec.Cmd {
 	self, err := os.Executable()
 	if err != nil {
-		l.t.Fatal(err)
+		l.t.Error(err)
 	}
 	cmd := exec.Command(self, args...)
 	// go-ble has data races of its own, which are not to fail our tests.
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0 report_bugs=0")
-	stop, err := hci.Emulate(cmd, map[int]hci.Device{0: func() (hci.Controller, error) { return open() }}, slog.New(slog.DiscardHandler))
+	return cmd
+}
+
+// emulate is a program with one adapter.
+func (l *lab) emulate(open func() (*air.Port, error), args ...string) *exec.Cmd {
+	return l.emulateWith(map[int]hci.Device{0: func() (hci.Controller, error) { return open() }}, args...)
+}
+
+func (l *lab) emulateWith(devices map[int]hci.Device, args ...string) *exec.Cmd {
+	cmd := l.program(args...)
+	stop, err := hci.Emulate(cmd, devices, slog.New(slog.DiscardHandler))
 	if err != nil {
-		l.t.Fatal(err)
+		l.t.Error(err)
+		return cmd
 	}
-	l.t.Cleanup(stop)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stops = append(l.stops, stop)
 	return cmd
 }
 

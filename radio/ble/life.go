@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
 	"gatehouse/radio/ble/wire"
 )
 
-// errHung is why a process is ended that does not do what it has to.
-var errHung = errors.New("the radio process hangs")
+// Why a life ends, besides a fault and a malformed message.
+var (
+	errGone = errors.New("the radio process ended")
+	errHung = errors.New("the radio process hangs")
+)
 
 // life is one radio process from its hello to its end.
 type life struct {
@@ -37,13 +41,16 @@ type life struct {
 func greet(r *Radio, conn net.Conn) (*life, error) {
 	w := wire.NewConn(conn)
 	conn.SetDeadline(r.cfg.Now().Add(r.timing.start))
-	if err := w.Send(wire.Message{Kind: wire.Hello, Version: wire.Version}); err != nil {
-		return nil, err
-	}
+	// If this fails the process has ended, and may have said why.
+	w.Send(wire.Message{Kind: wire.Hello, Version: wire.Version})
 	m, err := w.Read()
 	switch {
-	case err != nil:
+	case errors.Is(err, wire.ErrMalformed):
 		return nil, err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, fmt.Errorf("%w: it says no hello", errHung)
+	case err != nil:
+		return nil, errGone
 	case m.Kind == wire.Fault:
 		return nil, failure(m)
 	case m.Kind != wire.Hello || m.Version != wire.Version:
@@ -69,8 +76,8 @@ func failure(m wire.Message) error {
 	return fmt.Errorf("%w: %s", s, m.Text)
 }
 
-// end ends a life, once: everything that waits for it fails. Whoever
-// supervises then ends the process.
+// end ends a life, once: everything that waits for it fails, run returns, and
+// whoever supervises then ends the process.
 func (l *life) end(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,6 +86,7 @@ func (l *life) end(err error) {
 	}
 	l.err = err
 	close(l.done)
+	l.conn.Close()
 	for _, c := range l.conns {
 		c.end(l.restarted())
 	}
@@ -111,6 +119,8 @@ func (l *life) run() {
 		m, err := l.wire.Read()
 		if err == nil {
 			err = l.handle(m)
+		} else if !errors.Is(err, wire.ErrMalformed) {
+			err = errGone
 		}
 		if err != nil {
 			l.end(err)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -146,9 +145,6 @@ func (r *Radio) launch(ctx context.Context) (*process, error) {
 func (p *process) finish(reason error, grace time.Duration) error {
 	p.conn.Close()
 	if p.cmd == nil {
-		if errors.Is(reason, io.EOF) {
-			return errors.New("the radio process closed its socket")
-		}
 		return reason
 	}
 	if errors.Is(reason, errHung) {
@@ -157,13 +153,16 @@ func (p *process) finish(reason error, grace time.Duration) error {
 	kill := time.AfterFunc(grace, func() { p.cmd.Process.Kill() })
 	defer kill.Stop()
 	err := p.cmd.Wait()
-	if said := p.noise.last(); said != "" {
-		return fmt.Errorf("the radio process ended: %s", said)
+	if reason != errGone {
+		return reason
 	}
-	if err != nil && errors.Is(reason, io.EOF) {
-		return fmt.Errorf("the radio process ended: %w", err)
+	if said := p.noise.said(); said != "" {
+		return fmt.Errorf("%w: %s", errGone, said)
 	}
-	return reason
+	if err != nil {
+		return fmt.Errorf("%w: %w", errGone, err)
+	}
+	return errGone
 }
 
 // noise takes what a process writes and logs the beginning of it. It keeps
@@ -203,7 +202,7 @@ func (n *noise) tell() {
 	n.log.Debug("the radio process says", "line", s)
 }
 
-func (n *noise) last() string {
+func (n *noise) said() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.cause

@@ -167,9 +167,12 @@ func (h *host) dial(ctx context.Context, peer wire.Address) (ble.Client, error) 
 		dialled <- result{c, err}
 	}()
 	hung := after(ctx, radioble.CloseLimit)
-	for {
+	for asked := false; ; {
 		select {
 		case r := <-dialled:
+			if asked { // once too often, perhaps
+				h.hci.Send(&cmd.LECreateConnectionCancel{}, nil)
+			}
 			switch {
 			case r.err == nil && ctx.Err() != nil: // it was made while it was called off
 				r.client.Conn().Close()
@@ -182,6 +185,7 @@ func (h *host) dial(ctx context.Context, peer wire.Address) (ble.Client, error) 
 			// The connection was made before go-ble's Dial listened for it,
 			// and go-ble has hung up. Now it listens: ask again.
 			h.hci.Send(&params, nil)
+			asked = true
 		case <-hung:
 			return nil, h.hung("the attempt to connect")
 		}

@@ -82,6 +82,17 @@ func (c *Controller) advertisingEvent() {
 	}
 }
 
+// meetAtOnce connects to who is dialled without waiting to hear it.
+func (c *Controller) meetAtOnce() {
+	for _, other := range c.air.controllers {
+		if other != c && other.adv.timer != nil && other.own(other.adv.ownType) == c.dial.target && other.connectableBy(c) {
+			other.adv.stop()
+			c.air.connect(c, other)
+			return
+		}
+	}
+}
+
 func (c *Controller) connectableBy(other *Controller) bool {
 	switch c.adv.kind {
 	case Connectable:

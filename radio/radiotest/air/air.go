@@ -35,7 +35,10 @@ const (
 
 // Conditions of the air, for everybody in it.
 type Conditions struct {
-	Connect time.Duration // from the advertising event that is answered until both hosts are told
+	// Connect is from the advertising event that is answered until both hosts
+	// are told. At zero the event is not even waited for: the connection is
+	// there with the answer to the command.
+	Connect time.Duration
 	Latency time.Duration // of ACL data, one way
 	// Loss is the probability that one event of a controller is lost: an
 	// advertising event to one listener, or a connection event, which is

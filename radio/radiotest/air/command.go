@@ -203,7 +203,11 @@ func createConnection(c *Controller, b []byte) ([]byte, func()) {
 		c.air.fault(c, "connects while it scans")
 	}
 	c.dial = &dial{target: readAddress(b[5], b[6:12]), ownType: b[12], params: p}
-	return ok, nil
+	return ok, func() {
+		if c.air.conditions.Connect == 0 {
+			c.meetAtOnce()
+		}
+	}
 }
 
 func cancelConnection(c *Controller, _ []byte) ([]byte, func()) {
