@@ -28,6 +28,7 @@ import (
 	"gatehouse/fabric/seal"
 	"gatehouse/radio"
 	"gatehouse/radio/dnssd"
+	"gatehouse/radio/thread"
 )
 
 // Ledger is the replicated trust state.
@@ -71,6 +72,7 @@ type Config struct {
 	Engine    *interaction.Engine
 	Link      radio.Link // to devices on the network
 	Addresses *AddressBook
+	Routes    func() ([]thread.Route, error) // of this machine; nil: HostRoutes
 	Now       func() time.Time
 	Random    io.Reader
 	Log       *slog.Logger
@@ -91,6 +93,9 @@ type Commissioner struct {
 func New(cfg Config) *Commissioner {
 	if cfg.Bluetooth == nil {
 		cfg.Bluetooth = NoBluetooth{}
+	}
+	if cfg.Routes == nil {
+		cfg.Routes = HostRoutes
 	}
 	return &Commissioner{Config: cfg, active: make(map[cert.NodeID]bool)}
 }

@@ -35,7 +35,8 @@ const (
 	CodeNetworkRefused  Code = "network-refused"
 	CodeNetworkFailed   Code = "network-not-joined"
 	CodeNetworkFull     Code = "network-list-full"
-	CodeNoBorderRouter  Code = "thread-no-border-router"
+	CodeNoBorderRouter  Code = "thread-unreachable"
+	CodeBorderRouter    Code = "border-router-refused"
 	CodeFailSafe        Code = "failsafe-refused"
 	CodeRegulatory      Code = "regulatory-refused"
 	CodeAttestation     Code = "attestation-refused"
@@ -78,7 +79,8 @@ var explanations = map[Code]struct{ message, remedy string }{
 	CodeNetworkRefused:  {"the device refuses the network's credentials as malformed", "set the network again with `gatehouse network add`"},
 	CodeNetworkFailed:   {"the device could not join the network", "bring it nearer to an access point or border router and try again"},
 	CodeNetworkFull:     {"the device has no room for another network", "remove one of its networks, or reset it to factory settings"},
-	CodeNoBorderRouter:  {"nothing connects the Thread network to this home's network", "switch on its border router and check that it is in the same network as the gateway"},
+	CodeNoBorderRouter:  {"devices in the Thread network could not be reached from here", "see the reasons given"},
+	CodeBorderRouter:    {"the border router did not do what it was asked", "see the reason given"},
 	CodeFailSafe:        {"the device refuses to begin", "wait a minute, or stop the other controller that is pairing it, and try again"},
 	CodeRegulatory:      {"the device refuses the country or place it was told", "set the home's country and try again"},
 	CodeAttestation:     {"the device could not prove that it is genuine", "do not use it unless you know why; see the reasons"},

@@ -90,8 +90,16 @@ func (j *joining) erase() {
 }
 
 // chooseNetwork settles which network the device is put on, before anything
-// is committed: whoever has to be asked is asked now.
+// is committed: whoever has to be asked is asked now, and what would keep the
+// device from being met again is said now.
 func (p *pairing) chooseNetwork(ctx context.Context) error {
+	if err := p.settleNetwork(ctx); err != nil {
+		return err
+	}
+	return p.checkMesh(ctx)
+}
+
+func (p *pairing) settleNetwork(ctx context.Context) error {
 	if p.link == nil || slices.ContainsFunc(p.about.interfaces, netInterface.connected) {
 		return nil // it is on one
 	}

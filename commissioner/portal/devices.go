@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"gatehouse/commissioner"
-	"gatehouse/commissioner/setup"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 )
@@ -37,46 +36,6 @@ func (p *Portal) view(d *fabric.Device) Device {
 		v.Address = addr.IP.String()
 	}
 	return v
-}
-
-// PairRequest asks for a pairing. Code is a QR code's text or the digits of a
-// manual code; a QR code of several devices pairs one after the other.
-type PairRequest struct {
-	Code string `json:"code"`
-	Name string `json:"name,omitempty"`
-	Zone string `json:"zone,omitempty"`
-}
-
-// Admitted is the last line of a pairing that succeeded.
-type Admitted struct {
-	Admitted Device `json:"admitted"`
-}
-
-func (p *Portal) pair(w http.ResponseWriter, r *http.Request) error {
-	var req PairRequest
-	if err := decode(r, &req); err != nil {
-		return err
-	}
-	payloads, err := setup.Parse(req.Code)
-	if err != nil {
-		return err
-	}
-	s := newStream(w)
-	for i, code := range payloads {
-		name := req.Name
-		if name != "" && i > 0 {
-			name = fmt.Sprintf("%s %d", req.Name, i+1)
-		}
-		device, session, err := p.C.Pair(r.Context(), commissioner.PairRequest{Code: code, Name: name, Zone: req.Zone},
-			func(step commissioner.Progress) { s.line(step) })
-		if err != nil {
-			s.end(err)
-			return nil
-		}
-		p.K.Adopt(session)
-		s.line(Admitted{p.view(device)})
-	}
-	return nil
 }
 
 // Devices is the answer to GET devices.

@@ -27,6 +27,10 @@ type Portal struct {
 	C   *commissioner.Commissioner
 	K   *keeper.Keeper
 	Log *slog.Logger
+	// Radio tells how Bluetooth fares; nil: there is none.
+	Radio func() *Radio
+
+	questions questions
 }
 
 // Handler is the API.
@@ -34,7 +38,14 @@ func (p *Portal) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /api/v1/status":                     p.status,
+		"GET /api/v1/scan":                       p.scan,
 		"POST /api/v1/pair":                      p.pair,
+		"POST /api/v1/questions/{id}":            p.answer,
+		"GET /api/v1/networks":                   p.networks,
+		"PUT /api/v1/networks/{name}":            p.setNetwork,
+		"POST /api/v1/networks/{name}/prefer":    p.preferNetwork,
+		"GET /api/v1/networks/{name}/health":     p.networkHealth,
+		"DELETE /api/v1/networks/{name}":         p.removeNetwork,
 		"GET /api/v1/devices":                    p.devices,
 		"GET /api/v1/devices/{node}":             p.device,
 		"PATCH /api/v1/devices/{node}":           p.rename,
@@ -143,11 +154,24 @@ type Status struct {
 	Gateway string `json:"gateway"`
 	Devices int    `json:"devices"`
 	Index   uint64 `json:"index"`
+	Radio   *Radio `json:"bluetooth,omitempty"`
+}
+
+// Radio is how the Bluetooth radio's process fares.
+type Radio struct {
+	Up       bool   `json:"up"`
+	Address  string `json:"address,omitempty"` // of the adapter
+	Restarts int    `json:"restarts"`          // how often the process failed and was begun anew
+	Reason   string `json:"reason,omitempty"`  // of the last failure
 }
 
 func (p *Portal) status(w http.ResponseWriter, r *http.Request) error {
 	s := p.C.Ledger.State()
-	return reply(w, Status{s.Home.Name, s.Home.FabricID.String(), p.C.Identity.Node.String(), len(s.Devices), s.Index})
+	status := Status{Home: s.Home.Name, Fabric: s.Home.FabricID.String(), Gateway: p.C.Identity.Node.String(), Devices: len(s.Devices), Index: s.Index}
+	if p.Radio != nil {
+		status.Radio = p.Radio()
+	}
+	return reply(w, status)
 }
 
 // now is the gateway's clock.

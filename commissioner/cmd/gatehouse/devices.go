@@ -20,6 +20,14 @@ type statusCmd struct{}
 func (*statusCmd) Run(ctx context.Context, g *globals) error {
 	return ask(ctx, g, "GET", "status", nil, func(s portal.Status) {
 		fmt.Printf("home %s, fabric %s, gateway %s, %d devices\n", s.Home, s.Fabric, s.Gateway, s.Devices)
+		switch r := s.Radio; {
+		case r == nil:
+			fmt.Println("no Bluetooth")
+		case r.Up:
+			fmt.Printf("Bluetooth adapter %s, begun anew %d times\n", r.Address, r.Restarts)
+		default:
+			fmt.Printf("Bluetooth is down: %s\n", r.Reason)
+		}
 	})
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,32 +15,41 @@ import (
 )
 
 type pairCmd struct {
-	Code string `arg:"" help:"The setup code: a QR code's text (MT:…) or 11 or 21 digits. - reads it from standard input, where no process list shows it."`
-	Name string `help:"What the home calls the device."`
-	Zone string `help:"The zone it belongs to."`
+	Code    string `arg:"" help:"The setup code: a QR code's text (MT:…) or 11 or 21 digits. - reads it from standard input, where no process list shows it."`
+	Name    string `help:"What the home calls the device."`
+	Zone    string `help:"The zone it belongs to."`
+	Network string `help:"Which of the home's networks a device is put on that is on none; see network list."`
+	Ask     bool   `help:"Ask for a network's credentials where they are missing or wrong. With --json, answers are read from standard input, one a line." negatable:"" default:"true"`
 }
 
 func (c *pairCmd) Run(ctx context.Context, g *globals) error {
 	code := c.Code
 	if code == "-" {
-		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+		line, err := input.ReadString('\n')
 		if line == "" && err != nil {
 			return commissioner.Fail(commissioner.CodeInvalidArgument, errors.New("no code came on standard input"))
 		}
 		code = strings.TrimSpace(line)
 	}
 	bar := &progressBar{live: term.IsTerminal(int(os.Stdout.Fd()))}
-	return g.call(ctx, "POST", "pair", portal.PairRequest{Code: code, Name: c.Name, Zone: c.Zone}, func(line json.RawMessage) error {
+	return g.call(ctx, "POST", "pair", portal.PairRequest{Code: code, Name: c.Name, Zone: c.Zone, Network: c.Network, Interactive: c.Ask}, func(line json.RawMessage) error {
 		if g.JSON {
 			fmt.Println(string(line))
-			return nil
 		}
 		var v struct {
 			commissioner.Progress
+			portal.Asked
 			Admitted *portal.Device
 		}
 		if err := json.Unmarshal(line, &v); err != nil {
 			return err
+		}
+		if v.Question.ID != "" {
+			bar.clear()
+			return g.answer(ctx, v.Asked)
+		}
+		if g.JSON {
+			return nil
 		}
 		if v.Admitted != nil {
 			bar.clear()
@@ -61,6 +69,9 @@ const barWidth = 24
 
 func (b *progressBar) show(p commissioner.Progress) {
 	switch {
+	case p.State == commissioner.StepRetrying:
+		b.clear()
+		fmt.Println("once more:", p.Detail)
 	case b.live:
 		full := p.Step * barWidth / p.Of
 		fmt.Printf("\r\x1b[K[%s%s] %d/%d %s", strings.Repeat("█", full), strings.Repeat("·", barWidth-full), p.Step, p.Of, p.Name)

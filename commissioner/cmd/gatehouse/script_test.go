@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -84,7 +85,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"waitfile": waitFile, "waitgateway": waitGateway, "codeto": codeTo, "canary": canary, "exits": exits,
+			"waitfile": waitFile, "waitgateway": waitGateway, "codeto": codeTo, "canary": canary, "lacks": lacksText, "exits": exits,
 		},
 	})
 }
@@ -133,7 +134,18 @@ func canary(ts *testscript.TestScript, _ bool, files []string) {
 	payloads, err := setup.Parse(ts.Getenv("CODE"))
 	ts.Check(err)
 	passcode := payloads[0].Passcode.Reveal()
-	forms := []string{fmt.Sprintf("%08d", passcode), fmt.Sprintf("%x", passcode), ts.Getenv("CODE")}
+	for _, f := range append(files, ts.Getenv("GATEHOUSE_STATE")) {
+		lacks(ts, f, fmt.Sprintf("%08d", passcode), fmt.Sprintf("%x", passcode), ts.Getenv("CODE"))
+	}
+}
+
+// lacksText fails if a file, or one below a directory, holds one of the texts
+// that are the lines of another file.
+func lacksText(ts *testscript.TestScript, _ bool, args []string) {
+	lacks(ts, args[0], strings.Fields(ts.ReadFile(args[1]))...)
+}
+
+func lacks(ts *testscript.TestScript, root string, forms ...string) {
 	walk := func(path string, info os.FileInfo, err error) error {
 		if err != nil || !info.Mode().IsRegular() {
 			return err
@@ -142,14 +154,12 @@ func canary(ts *testscript.TestScript, _ bool, files []string) {
 		ts.Check(err)
 		for _, form := range forms {
 			if bytes.Contains(data, []byte(form)) {
-				ts.Fatalf("%s holds the passcode as %q", path, form)
+				ts.Fatalf("%s holds the secret %q", path, form)
 			}
 		}
 		return nil
 	}
-	for _, f := range append(files, ts.Getenv("GATEHOUSE_STATE")) {
-		ts.Check(filepath.Walk(ts.MkAbs(f), walk))
-	}
+	ts.Check(filepath.Walk(ts.MkAbs(root), walk))
 }
 
 // exits runs gatehouse and holds its exit code against the first argument.

@@ -31,6 +31,8 @@ import (
 type serveCmd struct {
 	Interface []string `help:"Network interface to find devices on; all if none is named. lo serves devices simulated on this host." placeholder:"NAME"`
 	Port      uint16   `help:"UDP port for Matter; 0 takes any." default:"0"`
+	Bluetooth string   `help:"Bluetooth adapter, such as hci0; none for a gateway without." default:"hci0"`
+	Radio     string   `help:"Unix socket where gatehouse radio is kept running by somebody else." placeholder:"SOCKET" type:"path"`
 	LogLevel  string   `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error"`
 }
 
@@ -63,8 +65,18 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) (err error) {
 		return fmt.Errorf("listen for multicast DNS: %w", err)
 	}
 	defer discovery.Close()
+	p := &portal.Portal{Log: log}
+	var air commissioner.Bluetooth
+	if c.Bluetooth != noBluetooth {
+		b, err := openBluetooth(c.Bluetooth, c.Radio, log)
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		air, p.Radio = b, b.status
+	}
 	engine := interaction.New(manager)
-	com := commissioner.New(commissioner.Config{Ledger: gateway.ledger, Discovery: discovery,
+	com := commissioner.New(commissioner.Config{Ledger: gateway.ledger, Discovery: discovery, Bluetooth: air,
 		Authority: &commissioner.Signer{Ledger: gateway.ledger, Vault: gateway.vault, Random: rand.Reader}, Identity: gateway.identity,
 		Manager: manager, Engine: engine, Link: link, Addresses: commissioner.OpenAddressBook(filepath.Join(g.State, "addresses.json"), log),
 		Now: time.Now, Random: rand.Reader, Log: log})
@@ -84,7 +96,8 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) (err error) {
 	defer stop()
 	wg.Go(func() { com.Settle(ctx) })
 	wg.Go(func() { com.SendAway(ctx) })
-	return serveAPI(ctx, g, &portal.Portal{C: com, K: keeper.New(com), Log: log}, log)
+	p.C, p.K = com, keeper.New(com)
+	return serveAPI(ctx, g, p, log)
 }
 
 // serveAPI serves the API on the unix socket until ctx ends.
