@@ -98,8 +98,8 @@ func TestTowards(t *testing.T) {
 	}
 }
 
-const lab = "0e08000000000001000000030000184a0300001735060004001fffe00208a1b2c3d4e5f607080708fd5857913c2a9c480510fae6ac56c525500e0067e94ab79e49c8" +
-	"030a4c61622d546872656164010257ae0410d9b2f6a07dd8c3f0f4e3a0c0ffee5eed0c0402a0f7f8"
+// lab is a dataset with the identity and the timestamp of the captured network.
+var lab = strings.Replace(demo, "1111111122222222", "a1b2c3d4e5f60708", 1)
 
 // router is one that serves the lab's network, changed by each change.
 func router(changes ...func(*radio.Advertisement)) radio.Advertisement {
