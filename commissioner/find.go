@@ -44,7 +44,7 @@ func (p *pairing) find(ctx context.Context) error {
 		}
 		if found == nil {
 			found = &ad
-			time.AfterFunc(ipHeadStart-p.Now().Sub(began), stop)
+			time.AfterFunc(p.headStart()-p.Now().Sub(began), stop)
 		}
 		return true
 	})
@@ -61,6 +61,15 @@ func (p *pairing) find(ctx context.Context) error {
 			"a device that is in no network yet can be paired by a gateway with Bluetooth"})
 	}
 	return f
+}
+
+// headStart is how long the network may take to show a device that Bluetooth
+// shows; no time at all where the code says that it cannot.
+func (p *pairing) headStart() time.Duration {
+	if d := p.req.Code.Discovery; d != 0 && d&setup.DiscoverOnNetwork == 0 {
+		return 0
+	}
+	return ipHeadStart
 }
 
 // fits reports whether an advertisement can be the code's device. Vendor and

@@ -29,6 +29,7 @@ const maxDevices = 1 << 12
 type house struct {
 	discovery *dnssd.Conn
 	devices   []*virtual.Device
+	closers   []io.Closer
 }
 
 // readyLine tells that a device can be paired, and how.
@@ -50,6 +51,9 @@ type switchLine struct {
 }
 
 func (c *cli) start(maker *attesttest.Maker, out *lines, log *slog.Logger) (*house, error) {
+	if c.Bluetooth != "" && c.Count > 1 {
+		return nil, errors.New("a Bluetooth adapter is for one device")
+	}
 	if c.Count < 1 || c.Count > maxDevices {
 		return nil, fmt.Errorf("%d devices are not 1 to %d", c.Count, maxDevices)
 	}
@@ -100,6 +104,9 @@ func (c *cli) fill(h *house, maker *attesttest.Maker, out *lines, log *slog.Logg
 // is to be drawn.
 func (c *cli) firstPayload() (p setup.Payload, err error) {
 	p = setup.Payload{VendorID: c.Vendor, ProductID: c.Product, Discovery: setup.DiscoverOnNetwork}
+	if c.Bluetooth != "" {
+		p.Discovery = setup.DiscoverBLE
+	}
 	passcode := c.Passcode
 	if c.PasscodeFile != "" {
 		line, err := firstLine(c.PasscodeFile)
@@ -150,7 +157,16 @@ func (c *cli) one(h *house, ready *readyLine, payload setup.Payload, maker *atte
 	}
 	ready.Port = link.LocalAddr().Port()
 	name, number := ready.Ready, ready.Number
-	d, err := virtual.New(virtual.Config{Name: name, Code: payload, SerialNumber: ready.Serial, Software: c.Software, SoftwareText: c.SoftwareText,
+	station, err := c.station(log)
+	if err != nil {
+		link.Close()
+		return err
+	}
+	if station != nil {
+		h.closers = append(h.closers, station)
+	}
+	d, err := virtual.New(virtual.Config{Network: station.config(),
+		Name: name, Code: payload, SerialNumber: ready.Serial, Software: c.Software, SoftwareText: c.SoftwareText,
 		MaxFabrics: c.MaxFabrics, Maker: maker, Hostile: c.Mode, Link: link, Port: ready.Port, Discovery: h.discovery,
 		Now: time.Now, Random: rand.Reader, Log: log.With("device", name),
 		OnSwitch: func(on bool) { out.write(switchLine{name, number, on}) }})
@@ -159,7 +175,10 @@ func (c *cli) one(h *house, ready *readyLine, payload setup.Payload, maker *atte
 		return err
 	}
 	h.devices = append(h.devices, d)
-	return d.Start()
+	if err := d.Start(); err != nil {
+		return err
+	}
+	return station.start(ready, payload, d)
 }
 
 // commands obeys the lines of in until it ends.
@@ -185,6 +204,9 @@ func (h *house) commands(in io.Reader) {
 func (h *house) close() {
 	for _, d := range h.devices {
 		d.Close()
+	}
+	for _, c := range h.closers {
+		c.Close()
 	}
 	h.discovery.Close()
 }

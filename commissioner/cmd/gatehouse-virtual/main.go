@@ -51,6 +51,12 @@ type cli struct {
 	MaxFabrics    int          `help:"How many homes a device can be in." default:"5"`
 	Seed          string       `help:"What the test attestation is made from: a gateway that trusts what --trust-out wrote trusts all devices of this seed." default:"gatehouse"`
 	TrustOut      string       `help:"Directory to write the test attestation's root and declaration signer to, for gatehouse trust import DIR --test." placeholder:"DIR" type:"path"`
+	Bluetooth     string       `help:"Be found over Bluetooth, with this adapter, and on no network until told of one: --wifi or --thread. For one device." placeholder:"hciN"`
+	WiFi          string       `name:"wifi" help:"SSID of the Wi-Fi network that lets the device in." placeholder:"SSID"`
+	Password      string       `help:"File whose first line is that network's password; an open one unless given." placeholder:"FILE" type:"existingfile"`
+	Thread        string       `help:"File with the operational dataset, in hex, of the Thread network that lets the device in." placeholder:"FILE" type:"existingfile"`
+	Join          uint8        `help:"Networking status with which joining fails, whatever it is told; 0: it need not."`
+	Leaves        bool         `help:"Have one radio: leave Bluetooth to join the network."`
 	Stdin         bool         `help:"Read commands, one a line: press [NUMBER] presses a light's own button. End with the input."`
 	Verbose       bool         `help:"Log what happens to standard error." short:"v"`
 }

@@ -104,6 +104,15 @@ func (p *Peripheral) advertise() error {
 	return p.dev.HCI.Advertise()
 }
 
+// Advertise begins or ends the advertising, which Open begins. A connection
+// interrupts it.
+func (p *Peripheral) Advertise(on bool) error {
+	if on {
+		return p.dev.HCI.Advertise()
+	}
+	return p.dev.HCI.StopAdvertising()
+}
+
 func (p *Peripheral) service() *goble.Service {
 	s := goble.NewService(goble.UUID16(ble.ServiceUUID))
 	s.NewCharacteristic(goble.MustParse(ble.C1UUID)).HandleWrite(goble.WriteHandlerFunc(p.written))
