@@ -34,6 +34,7 @@ fuzz:
 
 interop:
 	cd commissioner/interop && npm ci --no-audit --no-fund
+	cd commissioner/interop/ble && npm ci --no-audit --no-fund
 	$(GO) test -tags interop -count=1 -v -timeout 80m ./commissioner/interop
 
 bench:

@@ -26,6 +26,7 @@ var (
 	long         = os.Getenv("INTEROP_LONG") == "1"
 	gatehouseBin string
 	virtualBin   string
+	airBin       string
 )
 
 func TestMain(m *testing.M) {
@@ -40,7 +41,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		for command, bin := range map[string]*string{"gatehouse": &gatehouseBin, "gatehouse-virtual": &virtualBin} {
+		for command, bin := range map[string]*string{"gatehouse": &gatehouseBin, "gatehouse-virtual": &virtualBin, "gatehouse-air": &airBin} {
 			if *bin, err = lab.Build(dir, command); err != nil {
 				fmt.Fprintf(os.Stderr, "build %s: %v\n", command, err)
 				return 1

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -20,6 +21,7 @@ const readyLimit = 30 * time.Second
 type Gateway struct {
 	host  *Host
 	bin   string
+	air   *Air // nil: it has no Bluetooth
 	State string
 	Proc  *Proc // its daemon, nil: not running
 }
@@ -27,7 +29,12 @@ type Gateway struct {
 // Gateway founds a home on the host that trusts matter.js's and our own
 // virtual test devices, and starts its daemon.
 func (h *Host) Gateway(ctx context.Context, bin string) (*Gateway, error) {
-	g := &Gateway{host: h, bin: bin, State: filepath.Join(h.Dir, "state")}
+	return h.GatewayOn(ctx, nil, bin)
+}
+
+// GatewayOn is Gateway with Bluetooth.
+func (h *Host) GatewayOn(ctx context.Context, a *Air, bin string) (*Gateway, error) {
+	g := &Gateway{host: h, bin: bin, air: a, State: filepath.Join(h.Dir, "state")}
 	passphrase := filepath.Join(h.Dir, "passphrase")
 	if err := os.WriteFile(passphrase, []byte("four words nobody would guess\n"), 0o600); err != nil {
 		return nil, err
@@ -51,7 +58,13 @@ func (h *Host) Gateway(ctx context.Context, bin string) (*Gateway, error) {
 
 // Serve starts the daemon and waits until it answers.
 func (g *Gateway) Serve(ctx context.Context) (err error) {
-	if g.Proc, err = g.host.Start(nil, g.bin, "--state", g.State, "serve"); err != nil {
+	start := func(args ...string) (*Proc, error) {
+		return g.host.Start(nil, g.bin, append(args, "--bluetooth", "none")...)
+	}
+	if g.air != nil {
+		start = func(args ...string) (*Proc, error) { return g.host.StartOn(g.air, nil, g.bin, args...) }
+	}
+	if g.Proc, err = start("--state", g.State, "serve"); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
@@ -101,6 +114,16 @@ func (g *Gateway) Run(ctx context.Context, args ...string) (json.RawMessage, err
 		return nil, fmt.Errorf("gatehouse %v: %w: %s", args, err, stderr.Bytes())
 	}
 	return last, nil
+}
+
+// AddWiFi tells the gateway a Wi-Fi network.
+func (g *Gateway) AddWiFi(ctx context.Context, ssid, password string) error {
+	cmd := exec.CommandContext(ctx, g.bin, "--state", g.State, "network", "wifi", ssid)
+	cmd.Stdin = strings.NewReader(password + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("network wifi: %w: %s", err, out)
+	}
+	return nil
 }
 
 // Stream starts a command of the gateway that goes on, with --json.

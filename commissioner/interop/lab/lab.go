@@ -131,6 +131,7 @@ func (n *Net) ip(words ...string) error {
 type Host struct {
 	net  *Net
 	name string // of its namespace
+	port string // of the link that leads to it
 	Dir  string // for its files
 }
 
@@ -139,11 +140,11 @@ func (n *Net) Host(name string) (*Host, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	number := len(n.hosts) + 1
-	h := &Host{net: n, name: n.name + "-" + name, Dir: filepath.Join(n.dir, name)}
+	port := fmt.Sprintf("port%d", number)
+	h := &Host{net: n, name: n.name + "-" + name, port: port, Dir: filepath.Join(n.dir, name)}
 	if err := os.Mkdir(h.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	port := fmt.Sprintf("port%d", number)
 	if err := n.ip("netns add", h.name); err != nil {
 		return nil, err
 	}
