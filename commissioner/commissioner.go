@@ -73,6 +73,7 @@ type Config struct {
 	Link      radio.Link // to devices on the network
 	Addresses *AddressBook
 	Routes    func() ([]thread.Route, error) // of this machine; nil: HostRoutes
+	Mode      *Mode                          // nil: one that asks for nothing
 	Now       func() time.Time
 	Random    io.Reader
 	Log       *slog.Logger
@@ -93,6 +94,9 @@ type Commissioner struct {
 func New(cfg Config) *Commissioner {
 	if cfg.Bluetooth == nil {
 		cfg.Bluetooth = NoBluetooth{}
+	}
+	if cfg.Mode == nil {
+		cfg.Mode = &Mode{Now: cfg.Now}
 	}
 	if cfg.Routes == nil {
 		cfg.Routes = HostRoutes

@@ -24,6 +24,7 @@ const (
 	CodeUnreachable     Code = "device-unreachable"
 	CodeMember          Code = "device-already-here"
 	CodeTableFull       Code = "fabric-table-full"
+	CodeModeClosed      Code = "pairing-mode-closed"
 	CodeBluetooth       Code = "bluetooth-failed"
 	CodeNoNetwork       Code = "network-needed"
 	CodeNetworkUnknown  Code = "network-unknown"
@@ -68,6 +69,7 @@ var explanations = map[Code]struct{ message, remedy string }{
 	CodeUnreachable:     {"the device stopped answering", "bring it nearer, check its power and try again: nothing was left on it that the next attempt would mind"},
 	CodeMember:          {"the device is in this home already", "look for it among the devices, or remove it first"},
 	CodeTableFull:       {"the device is in as many homes as it can be", "remove it from one of its other controllers' apps, or reset it to factory settings"},
+	CodeModeClosed:      {"the gateway is not in pairing mode", "press the gateway's button, then try again within three minutes"},
 	CodeBluetooth:       {"the Bluetooth connection to the device failed", "bring the device nearer to the gateway, switch it off and on and try again"},
 	CodeNoNetwork:       {"the device needs a network, and the home has none for it", "add one with `gatehouse network add`, then pair it again"},
 	CodeNetworkUnknown:  {"the home has no network of that name", "see `gatehouse network list`"},
@@ -155,7 +157,7 @@ func Explain(err error, otherwise Code) *Failure {
 	case errors.As(err, &refused):
 		return &Failure{Code: Code(refused.Code), Message: refused.Reason, Remedy: explanations[CodeReserve].remedy, err: err}
 	case errors.Is(err, context.Canceled):
-		return Fail(CodeCancelled, nil)
+		return &Failure{Code: CodeCancelled, Message: explanations[CodeCancelled].message, Remedy: explanations[CodeCancelled].remedy, err: err}
 	case errors.Is(err, context.DeadlineExceeded):
 		return Fail(CodeTime, nil)
 	case errors.As(err, new(errBluetooth)), errors.Is(err, exchange.ErrLinkLost):

@@ -127,6 +127,17 @@ func (c *Commissioner) Pair(ctx context.Context, req PairRequest, progress func(
 	if len(req.Name) > fabric.MaxText {
 		return nil, nil, Fail(CodeInvalidArgument, errors.New("the name is too long"))
 	}
+	ctx, leave, err := c.Mode.enter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, s, err := c.pair(ctx, req, progress)
+	leave(err)
+	return d, s, err
+}
+
+// pair is Pair, again if Bluetooth fails.
+func (c *Commissioner) pair(ctx context.Context, req PairRequest, progress func(Progress)) (*fabric.Device, *exchange.Session, error) {
 	var patience time.Duration
 	for run := 1; ; run++ {
 		p := &pairing{Commissioner: c, req: req, tell: progress, patience: patience}

@@ -38,6 +38,9 @@ func (p *Portal) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /api/v1/status":                     p.status,
+		"GET /api/v1/mode":                       p.mode,
+		"POST /api/v1/mode":                      p.openMode,
+		"DELETE /api/v1/mode":                    p.cancelMode,
 		"GET /api/v1/scan":                       p.scan,
 		"POST /api/v1/pair":                      p.pair,
 		"POST /api/v1/questions/{id}":            p.answer,

@@ -41,6 +41,7 @@ type cli struct {
 	Setup   setupCmd    `cmd:"" help:"Found a home: make its keys, its first gateway and the recovery kit."`
 	Serve   serveCmd    `cmd:"" help:"Run the gateway."`
 	Status  statusCmd   `cmd:"" help:"Show the gateway."`
+	Mode    modeCmds    `cmd:"" help:"The gateway's pairing mode, as its button opens and cancels it."`
 	Scan    scanCmd     `cmd:"" help:"List what is in pairing mode, on the network and over Bluetooth."`
 	Pair    pairCmd     `cmd:"" help:"Pair a device."`
 	Devices devicesCmd  `cmd:"" help:"List the devices."`

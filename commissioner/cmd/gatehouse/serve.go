@@ -24,6 +24,7 @@ import (
 	"gatehouse/commissioner/matter/securechannel"
 	"gatehouse/commissioner/portal"
 	"gatehouse/radio"
+	"gatehouse/radio/button"
 	"gatehouse/radio/dnssd"
 	"gatehouse/radio/udp"
 )
@@ -33,7 +34,8 @@ type serveCmd struct {
 	Port      uint16   `help:"UDP port for Matter; 0 takes any." default:"0"`
 	Bluetooth string   `help:"Bluetooth adapter, such as hci0; none for a gateway without." default:"hci0"`
 	Radio     string   `help:"Unix socket where gatehouse radio is kept running by somebody else." placeholder:"SOCKET" type:"path"`
-	LogLevel  string   `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error"`
+	front     `embed:""`
+	LogLevel  string `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error"`
 }
 
 // shutdownLimit is how long requests in progress may take to end.
@@ -75,8 +77,13 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) (err error) {
 		defer b.Close()
 		air, p.Radio = b, b.status
 	}
+	mode, release, err := c.front.open(button.GPIO{})
+	if err != nil {
+		return err
+	}
+	defer release()
 	engine := interaction.New(manager)
-	com := commissioner.New(commissioner.Config{Ledger: gateway.ledger, Discovery: discovery, Bluetooth: air,
+	com := commissioner.New(commissioner.Config{Ledger: gateway.ledger, Discovery: discovery, Bluetooth: air, Mode: mode,
 		Authority: &commissioner.Signer{Ledger: gateway.ledger, Vault: gateway.vault, Random: rand.Reader}, Identity: gateway.identity,
 		Manager: manager, Engine: engine, Link: link, Addresses: commissioner.OpenAddressBook(filepath.Join(g.State, "addresses.json"), log),
 		Now: time.Now, Random: rand.Reader, Log: log})
