@@ -2,8 +2,11 @@ package commissioner_test
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +22,7 @@ import (
 	"gatehouse/radio"
 	"gatehouse/radio/btp"
 	"gatehouse/radio/radiotest"
+	"gatehouse/radio/thread"
 )
 
 const (
@@ -410,6 +414,98 @@ func TestNoBluetooth(t *testing.T) {
 		var f *commissioner.Failure
 		if !errors.As(err, &f) || f.Code != commissioner.CodeNotFound || len(f.Reasons) != 1 || !strings.Contains(fmt.Sprint(f.Reasons), "Bluetooth") {
 			t.Errorf("got %+v", f)
+		}
+	})
+}
+
+// TestDeviceNetworks changes the networks of a device that belongs.
+func TestDeviceNetworks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := wifi()
+		n.Max = 2
+		h := newAirHome(t, n)
+		h.addNetwork("hall", homeSSID, homePassword)
+		d, err := h.pair(t.Context())
+		h.check(err)
+		h.addNetwork("attic", "upstairs", "irrelevant")
+		h.addNetwork("cellar", "downstairs", "irrelevant")
+		networks := func() (list string) {
+			t.Helper()
+			known, err := h.k.Networks(t.Context(), d.Node)
+			h.check(err)
+			for _, n := range known {
+				list += fmt.Sprintf("%d %s %s %v;", n.Place, n.Kind, n.ID, n.Connected)
+			}
+			return list
+		}
+		for _, s := range []struct {
+			do   func() error
+			want commissioner.Code
+			list string
+		}{
+			{func() error { return h.k.AddNetwork(t.Context(), d.Node, "attic") }, "", "1 wifi home true;2 wifi upstairs false;"},
+			{func() error { return h.k.AddNetwork(t.Context(), d.Node, "cellar") }, commissioner.CodeNetworkFull, "1 wifi home true;2 wifi upstairs false;"},
+			{func() error { return h.k.AddNetwork(t.Context(), d.Node, "garden") }, commissioner.CodeNetworkUnknown, "1 wifi home true;2 wifi upstairs false;"},
+			{func() error { return h.k.MoveNetwork(t.Context(), d.Node, "upstairs", 1) }, "", "1 wifi upstairs false;2 wifi home true;"},
+			{func() error { return h.k.MoveNetwork(t.Context(), d.Node, "upstairs", 3) }, commissioner.CodeNetworkRefused, "1 wifi upstairs false;2 wifi home true;"},
+			{func() error { return h.k.MoveNetwork(t.Context(), d.Node, "upstairs", 0) }, commissioner.CodeInvalidArgument, "1 wifi upstairs false;2 wifi home true;"},
+			{func() error { return h.k.RemoveNetwork(t.Context(), d.Node, "home") }, commissioner.CodeNetworkInUse, "1 wifi upstairs false;2 wifi home true;"},
+			{func() error { return h.k.RemoveNetwork(t.Context(), d.Node, "upstairs") }, "", "1 wifi home true;"},
+			{func() error { return h.k.RemoveNetwork(t.Context(), d.Node, "upstairs") }, commissioner.CodeNetworkUnknown, "1 wifi home true;"},
+		} {
+			if err := s.do(); code(err) != s.want || s.want == "" && err != nil {
+				t.Errorf("got %v, want %q", err, s.want)
+			}
+			synctest.Wait()
+			if got := networks(); got != s.list {
+				t.Errorf("the device knows %s, want %s", got, s.list)
+			}
+		}
+		time.Sleep(5 * time.Minute) // past every fail-safe
+		if got := networks(); got != "1 wifi home true;" {
+			t.Errorf("later it knows %s", got)
+		}
+	})
+}
+
+// TestThread pairs a device into a Thread network only if it could be reached
+// there.
+func TestThread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dataset, err := thread.New(rand.Reader, "mesh", time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, _ := dataset.ExtendedPANID()
+		h := newAirHome(t, virtual.Network{Feature: datamodel.FeatureThread, ConnectTime: 20, Delay: time.Second,
+			Join: func(_, credentials []byte) datamodel.NetworkingStatus {
+				if string(credentials) != string(dataset.Reveal()) {
+					return datamodel.NetworkingAuthFailure
+				}
+				return datamodel.NetworkingOK
+			}})
+		network := fabric.Network{Name: "mesh", Kind: fabric.Thread, ID: binary.BigEndian.AppendUint64(nil, id)}
+		h.check(h.c.SetNetwork(t.Context(), network, seal.NewSecret(dataset.Reveal())))
+		_, err = h.pair(t.Context())
+		var f *commissioner.Failure
+		if !errors.As(err, &f) || f.Code != commissioner.CodeNoBorderRouter || f.Step != "choose-network" || len(f.Reasons) == 0 {
+			t.Fatalf("without a border router: %#v", err)
+		}
+		if a, q := h.phases(); a+q != 0 {
+			t.Errorf("%d, %d devices are left", a, q)
+		}
+		mesh := netip.MustParsePrefix("fd12:3456:789a:1::/64")
+		stamp, _ := dataset.ActiveTimestamp()
+		h.discovery.router = &radio.Advertisement{Kind: radio.BorderRouter, Instance: "router", Addrs: []radio.Addr{gatewayAddr}, Thread: radio.ThreadRouter{
+			NetworkName: "mesh", ExtendedPANID: id, ExtendedAddress: 1, Partition: 1, ActiveTimestamp: stamp.Uint64(), State: 0x1b1, Mesh: mesh}}
+		if _, err := h.pair(t.Context()); code(err) != commissioner.CodeNoBorderRouter {
+			t.Errorf("without a route: %v", err)
+		}
+		h.c.Routes = func() ([]thread.Route, error) {
+			return []thread.Route{{To: mesh, Via: netip.MustParseAddr("fe80::1"), Interface: "eth0"}}, nil
+		}
+		if _, err := h.pair(t.Context()); err != nil {
+			t.Errorf("with both: %v", err)
 		}
 	})
 }

@@ -36,6 +36,7 @@ const (
 	CodeNetworkRefused  Code = "network-refused"
 	CodeNetworkFailed   Code = "network-not-joined"
 	CodeNetworkFull     Code = "network-list-full"
+	CodeNetworkInUse    Code = "network-in-use"
 	CodeNoBorderRouter  Code = "thread-unreachable"
 	CodeBorderRouter    Code = "border-router-refused"
 	CodeFailSafe        Code = "failsafe-refused"
@@ -81,6 +82,7 @@ var explanations = map[Code]struct{ message, remedy string }{
 	CodeNetworkRefused:  {"the device refuses the network's credentials as malformed", "set the network again with `gatehouse network add`"},
 	CodeNetworkFailed:   {"the device could not join the network", "bring it nearer to an access point or border router and try again"},
 	CodeNetworkFull:     {"the device has no room for another network", "remove one of its networks, or reset it to factory settings"},
+	CodeNetworkInUse:    {"the device is on this network now", "put it on another one first"},
 	CodeNoBorderRouter:  {"devices in the Thread network could not be reached from here", "see the reasons given"},
 	CodeBorderRouter:    {"the border router did not do what it was asked", "see the reason given"},
 	CodeFailSafe:        {"the device refuses to begin", "wait a minute, or stop the other controller that is pairing it, and try again"},

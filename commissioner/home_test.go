@@ -71,12 +71,16 @@ func (l *ledger) Current(context.Context) (*fabric.State, error) { return l.Stat
 // discovery knows one device, and on its fabric whoever is announced.
 type discovery struct {
 	ad        radio.Advertisement
-	hidden    bool // until it is asked for as a node of the fabric
+	hidden    bool                 // until it is asked for as a node of the fabric
+	router    *radio.Advertisement // a border router; nil: there is none
 	announced chan radio.Advertisement
 }
 
 func (d *discovery) Browse(ctx context.Context, q dnssd.Query) iter.Seq[dnssd.Event] {
 	return func(yield func(dnssd.Event) bool) {
+		if d.router != nil && q == dnssd.BorderRouters() && !yield(dnssd.Event{Change: dnssd.Added, Advertisement: *d.router}) {
+			return
+		}
 		if !d.hidden && q == dnssd.LongDiscriminator(d.ad.Discriminator) && !yield(dnssd.Event{Change: dnssd.Added, Advertisement: d.ad}) {
 			return
 		}
@@ -218,7 +222,7 @@ func (h *home) startGateway() {
 	h.gateway, err = exchange.New(exchange.Config{Now: time.Now, Random: rand.Reader, Log: quiet})
 	h.check(err)
 	ad := radio.Advertisement{Kind: radio.Commissionable, Addrs: []radio.Addr{deviceAddr}, Discriminator: h.discriminator, HasDiscriminator: true, Mode: radio.BasicCommissioning}
-	h.discovery = &discovery{ad, h.air != nil, make(chan radio.Advertisement)}
+	h.discovery = &discovery{ad: ad, hidden: h.air != nil, announced: make(chan radio.Advertisement)}
 	var bluetooth commissioner.Bluetooth
 	if h.air != nil {
 		h.air.h, bluetooth = h, h.air

@@ -311,7 +311,7 @@ func (p *pairing) tellNetwork(ctx context.Context) error {
 	case err != nil:
 		return Explain(err, CodeNetworkRefused)
 	}
-	return networkFailure(status, text)
+	return NetworkFailure(status, text)
 }
 
 func (p *pairing) addOnce(ctx context.Context) (datamodel.NetworkingStatus, string, error) {
@@ -400,7 +400,7 @@ func (p *pairing) join(ctx context.Context) error {
 	if r.Error.Valid {
 		r.Text = fmt.Sprintf("%s, its own error %d", r.Text, r.Error.Value)
 	}
-	return networkFailure(r.Status, r.Text)
+	return NetworkFailure(r.Status, r.Text)
 }
 
 // saveNetwork keeps credentials that a person gave and that turned out right.
@@ -426,9 +426,9 @@ func (c *Commissioner) SetNetwork(ctx context.Context, n fabric.Network, credent
 	return nil
 }
 
-// networkFailure turns what a device says of a network into what a person
+// NetworkFailure turns what a device says of a network into what a person
 // should know.
-func networkFailure(s datamodel.NetworkingStatus, text string) error {
+func NetworkFailure(s datamodel.NetworkingStatus, text string) error {
 	code, ok := networkCodes[s]
 	switch {
 	case s == datamodel.NetworkingOK:

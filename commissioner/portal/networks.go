@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gatehouse/commissioner"
+	"gatehouse/commissioner/keeper"
 	"gatehouse/fabric"
 	"gatehouse/fabric/seal"
 	"gatehouse/radio/thread"
@@ -221,4 +222,58 @@ func (p *Portal) networkHealth(w http.ResponseWriter, r *http.Request) error {
 		findings = []commissioner.Reason{}
 	}
 	return reply(w, Health{findings})
+}
+
+// DeviceNetworks are the networks a device was told of.
+type DeviceNetworks struct {
+	Networks []keeper.DeviceNetwork `json:"networks"`
+}
+
+// ChangeNetworks changes them in one of three ways.
+type ChangeNetworks struct {
+	Add    string `json:"add,omitempty"`    // name of one of the home's networks
+	Remove string `json:"remove,omitempty"` // SSID or extended PAN id
+	Move   string `json:"move,omitempty"`   // the same
+	Place  int    `json:"place,omitempty"`  // to where, from 1
+}
+
+func (p *Portal) deviceNetworks(w http.ResponseWriter, r *http.Request) error {
+	d, err := p.find(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := limited(r)
+	defer cancel()
+	networks, err := p.K.Networks(ctx, d.Node)
+	if err != nil {
+		return err
+	}
+	if networks == nil {
+		networks = []keeper.DeviceNetwork{}
+	}
+	return reply(w, DeviceNetworks{networks})
+}
+
+func (p *Portal) changeDeviceNetworks(w http.ResponseWriter, r *http.Request) error {
+	var req ChangeNetworks
+	d, err := p.request(r, &req)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := limited(r)
+	defer cancel()
+	switch add, remove, move := req.Add != "", req.Remove != "", req.Move != ""; {
+	case add && !remove && !move:
+		err = p.K.AddNetwork(ctx, d.Node, req.Add)
+	case remove && !add && !move:
+		err = p.K.RemoveNetwork(ctx, d.Node, req.Remove)
+	case move && !add && !remove:
+		err = p.K.MoveNetwork(ctx, d.Node, req.Move, req.Place)
+	default:
+		err = invalid(errors.New("one change at a time, and not none"))
+	}
+	if err != nil {
+		return err
+	}
+	return p.deviceNetworks(w, r)
 }

@@ -59,6 +59,8 @@ func (p *Portal) Handler() http.Handler {
 		"POST /api/v1/devices/{node}/subscribe":  p.subscribe,
 		"POST /api/v1/devices/{node}/window":     p.openWindow,
 		"DELETE /api/v1/devices/{node}/window":   p.closeWindow,
+		"GET /api/v1/devices/{node}/networks":    p.deviceNetworks,
+		"POST /api/v1/devices/{node}/networks":   p.changeDeviceNetworks,
 		"GET /api/v1/trust":                      p.trust,
 		"POST /api/v1/trust/anchors":             p.addAnchors,
 		"DELETE /api/v1/trust/anchors/{id}":      p.removeAnchor,

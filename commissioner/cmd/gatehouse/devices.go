@@ -52,6 +52,7 @@ type deviceCmds struct {
 	Subscribe deviceSubscribeCmd `cmd:"" help:"Print attributes and events whenever they change."`
 	Share     deviceShareCmd     `cmd:"" help:"Let another controller pair the device, for a while."`
 	Unshare   deviceUnshareCmd   `cmd:"" help:"End the sharing."`
+	Network   deviceNetworkCmds  `cmd:"" help:"The networks the device was told of."`
 	Rename    deviceRenameCmd    `cmd:"" help:"Give a device another name."`
 	Remove    deviceRemoveCmd    `cmd:"" help:"Send a device away."`
 }
