@@ -37,6 +37,11 @@ var forbidden = []struct{ from, to, why string }{
 	{"commissioner/cmd/gatehouse", "commissioner/virtual", "production code has no simulated device"},
 	{"commissioner/cmd/gatehouse", "fabric/attest/attesttest", "production code makes no attestation"},
 	{"commissioner/cmd/gatehouse", "radio/radiotest", "production code breaks no network"},
+	{"commissioner/cmd/gatehouse", "radio/button/buttontest", "production code fakes no button"},
+	{"commissioner/portal", "radio/ble/goble", "packets from the air crash go-ble: it stays in the radio's process"},
+	{"commissioner/keeper", "radio/ble/goble", "packets from the air crash go-ble: it stays in the radio's process"},
+	{"radio/ble/wire", "radio/ble/goble", "the daemon's side knows no Bluetooth library"},
+	{"radio/btp", "radio/ble", "the transport's machine knows no Bluetooth"},
 	{"commissioner/cmd/gatehouse", "radio/dnssd/dnssdtest", "production code breaks no network"},
 }
 
@@ -46,6 +51,7 @@ var pure = []struct{ pkg, imports, why string }{
 	{"fabric", "os", "no disk"},
 	{"fabric/policy", "time", "no clock"},
 	{"commissioner/matter/message", "net", "messages are bytes"},
+	{"radio/ble", "gatehouse/radio/ble/goble", "packets from the air crash go-ble: it stays in the radio's process"},
 }
 
 type goPackage struct {
