@@ -49,6 +49,9 @@ func (c *Conn) handle(m wire.Message) error {
 			close(c.connected)
 		})
 	case wire.Indication:
+		if c.reason() != nil {
+			return nil // it was on its way
+		}
 		select {
 		case c.in <- m.Data:
 		default:

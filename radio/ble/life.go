@@ -194,8 +194,11 @@ func (l *life) heartbeat() {
 // is not to be helped.
 func (l *life) send(m wire.Message) {
 	l.conn.SetWriteDeadline(l.radio.cfg.Now().Add(l.radio.timing.patience))
-	if err := l.wire.Send(m); err != nil {
-		l.end(fmt.Errorf("write to the radio process: %w", err))
+	switch err := l.wire.Send(m); {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		l.end(fmt.Errorf("%w: it does not read", errHung))
+	case err != nil:
+		l.end(errGone)
 	}
 }
 
@@ -243,6 +246,9 @@ func (l *life) scan() {
 			continue
 		}
 		if err := l.request(wire.Message{Kind: wire.Scan, On: want}, maxConns*(DialLimit+SetupLimit), nil); err != nil {
+			if l.over() {
+				return
+			}
 			l.radio.cfg.Log.Warn("turn Bluetooth scanning on or off", "on", want, "err", err)
 			continue
 		}

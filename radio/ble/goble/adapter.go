@@ -39,6 +39,10 @@ var connParams = cmd.LECreateConnection{
 // localEnd is the reason of a disconnection that this host asked for.
 const localEnd = 0x16
 
+// listens is after how long go-ble's Dial has surely asked for its connection
+// itself, and listens.
+const listens = 20 * time.Millisecond
+
 // errCancelled is why an attempt ends that the daemon called off.
 var errCancelled = errors.New("called off")
 
@@ -63,7 +67,7 @@ func code(err error) wire.Code {
 	return wire.Failed
 }
 
-// open opens the adapter and says hello.
+// open opens the adapter.
 func (h *host) open() error {
 	dev, err := hci.NewHCI(ble.OptDeviceID(h.number), ble.OptScanParams(scanParams), ble.OptConnParams(connParams),
 		ble.OptDisconnectHandler(func(e evt.DisconnectionComplete) {
@@ -86,12 +90,13 @@ func (h *host) open() error {
 		<-dev.Done()
 		h.stop(fmt.Errorf("hci%d is gone: %w", h.number, dev.Error()))
 	}()
-	own, err := wire.ParseAddress(dev.Addr().String())
-	if err != nil {
-		return err
-	}
-	h.send(wire.Message{Kind: wire.Hello, Version: wire.Version, Peer: own})
 	return nil
+}
+
+// hello tells the adapter's address.
+func (h *host) hello() wire.Message {
+	own, _ := address(h.hci.Addr())
+	return wire.Message{Kind: wire.Hello, Version: wire.Version, Peer: own}
 }
 
 // report passes on what a device that can be commissioned advertises. go-ble
@@ -173,17 +178,15 @@ func (h *host) dial(ctx context.Context, peer wire.Address) (ble.Client, error) 
 			if asked { // once too often, perhaps
 				h.hci.Send(&cmd.LECreateConnectionCancel{}, nil)
 			}
-			switch {
-			case r.err == nil && ctx.Err() != nil: // it was made while it was called off
-				r.client.Conn().Close()
-				return nil, unreachable{ctx.Err()}
-			case r.err != nil && ctx.Err() != nil:
+			if r.err != nil && ctx.Err() != nil {
 				return nil, unreachable{errors.New("the device is not heard")}
 			}
 			return r.client, r.err
 		case <-h.lost:
 			// The connection was made before go-ble's Dial listened for it,
-			// and go-ble has hung up. Now it listens: ask again.
+			// and go-ble has hung up. Now it listens: ask again. If it was
+			// another connection that ended, the adapter refuses.
+			time.Sleep(listens)
 			h.hci.Send(&params, nil)
 			asked = true
 		case <-hung:

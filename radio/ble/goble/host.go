@@ -66,26 +66,34 @@ func Run(conn net.Conn, number int) error {
 	go h.write()
 	ready := make(chan struct{})
 	go h.read(ready)
-	go func() {
-		if err := h.open(); err != nil {
-			h.send(wire.Message{Kind: wire.Fault, Code: code(err), Text: err.Error()})
-			time.Sleep(faultLinger)
-			h.stop(err)
-			return
+	opened := make(chan error, 1)
+	go func() { opened <- h.open() }()
+	select {
+	case err := <-opened:
+		if err != nil {
+			h.wire.Send(wire.Message{Kind: wire.Fault, Code: code(err), Text: err.Error()})
+			return err
 		}
 		close(ready)
+	case err := <-h.end:
+		return ended(err)
+	}
+	go func() {
 		for job := range h.jobs {
 			job()
 		}
 	}()
-	if err := <-h.end; !errors.Is(err, io.EOF) {
-		return err
-	}
-	return nil
+	h.send(h.hello())
+	return ended(<-h.end)
 }
 
-// faultLinger is for the writer to get the fault out.
-const faultLinger = 100 * time.Millisecond
+// ended is what Run returns for the reason of an end.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
 
 // stop ends the process.
 func (h *host) stop(err error) {
@@ -221,13 +229,13 @@ func (h *host) connect(m wire.Message) {
 	}
 }
 
-// settle waits for connections to a device that are being closed: an adapter
-// has one at a time.
-func (h *host) settle(peer wire.Address) {
+// settle waits for connections that are being closed: an adapter has one to a
+// device, and few at all.
+func (h *host) settle() {
 	var closing []*session
 	h.mu.Lock()
 	for _, s := range h.sessions {
-		if s.peer == peer && s.made && s.ctx.Err() != nil {
+		if s.made && s.ctx.Err() != nil {
 			closing = append(closing, s)
 		}
 	}

@@ -58,26 +58,38 @@ func (s *session) begin() {
 
 // open connects and discovers Matter's service.
 func (s *session) open() (mtu int, err error) {
-	s.host.settle(s.peer)
+	s.host.settle()
 	if s.ctx.Err() != nil {
 		return 0, errCancelled
 	}
 	if s.client, err = s.host.dial(s.ctx, s.peer); err != nil {
 		return 0, err
 	}
-	err = s.within(radioble.SetupLimit, "discover the service", func() error {
+	err = s.within(radioble.SetupLimit, "discover the service", func() (err error) {
 		mtu, err = s.discover()
 		return err
 	})
 	if err != nil {
-		s.disconnect()
+		s.hangUp()
 		return 0, unreachable{err}
 	}
 	return mtu, nil
 }
 
-// within does what waits for the device. What takes too long, or is called
-// off, is ended by disconnecting; what does not end even then hangs.
+// hangUp disconnects and waits for it.
+func (s *session) hangUp() {
+	s.disconnect()
+	select {
+	case <-s.client.Conn().Disconnected():
+	case <-time.After(radioble.CloseLimit):
+		s.host.hung("a connection")
+	}
+}
+
+// within does what waits for the device, f, until it is done, takes too long,
+// is called off or the connection ends; in all but the first case the
+// connection has ended when it returns. f is then left alone: go-ble may have
+// it wait for half a minute for an answer that cannot come.
 func (s *session) within(limit time.Duration, what string, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
@@ -86,14 +98,16 @@ func (s *session) within(limit time.Duration, what string, f func() error) error
 	select {
 	case err := <-done:
 		return err
+	case <-s.client.Conn().Disconnected():
+		select {
+		case err := <-done: // before that
+			return err
+		default:
+			return fmt.Errorf("%s: the device has disconnected", what)
+		}
 	case <-ctx.Done():
-	}
-	s.disconnect()
-	select {
-	case <-done:
+		s.hangUp()
 		return fmt.Errorf("%s: %w", what, ctx.Err())
-	case <-time.After(radioble.CloseLimit):
-		return s.host.hung(what)
 	}
 }
 
@@ -104,10 +118,15 @@ func (s *session) disconnect() { go s.client.Conn().Close() }
 func (s *session) discover() (mtu int, err error) {
 	mtu = minMTU
 	// What go-ble returns is the other side's, which may be more than ours.
-	if theirs, err := s.client.ExchangeMTU(radioble.MTU); err == nil {
-		if theirs < minMTU {
-			return 0, fmt.Errorf("the device has an MTU of %d", theirs)
-		}
+	theirs, err := s.client.ExchangeMTU(radioble.MTU)
+	var refusal ble.ATTError
+	switch {
+	case errors.As(err, &refusal): // a device may do without
+	case err != nil:
+		return 0, fmt.Errorf("exchange MTUs: %w", err)
+	case theirs < minMTU:
+		return 0, fmt.Errorf("the device has an MTU of %d", theirs)
+	default:
 		mtu = min(theirs, radioble.MTU)
 	}
 	services, err := s.client.DiscoverServices([]ble.UUID{ble.UUID16(radioble.ServiceUUID)})
@@ -151,13 +170,8 @@ func (s *session) serve() {
 		case m := <-s.writes:
 			s.host.reply(m.ID, s.within(radioble.WriteLimit, "write", func() error { return s.put(m.Data, first) }))
 		case <-s.ctx.Done():
-			s.disconnect()
-			select {
-			case <-disconnected:
-				s.over(errCancelled)
-			case <-time.After(radioble.CloseLimit):
-				s.host.hung("a connection")
-			}
+			s.hangUp()
+			s.over(errCancelled)
 			return
 		case <-disconnected:
 			s.over(nil)
