@@ -201,13 +201,15 @@ func TestChooseNetwork(t *testing.T) {
 		named    string
 		want     commissioner.Code
 	}{
-		"the only one":         {[][3]string{{"hall", homeSSID, homePassword}}, "", ""},
-		"the one that is seen": {[][3]string{{"attic", "attic", "irrelevant"}, {"hall", homeSSID, homePassword}}, "", ""},
-		"by name":              {[][3]string{{"attic", "neighbour", "irrelevant"}, {"hall", homeSSID, homePassword}}, "hall", ""},
-		"unknown name":         {[][3]string{{"hall", homeSSID, homePassword}}, "cellar", commissioner.CodeNetworkUnknown},
-		"out of reach":         {[][3]string{{"attic", "attic", "irrelevant"}}, "", commissioner.CodeNetworkUnseen},
-		"wrong password":       {[][3]string{{"hall", homeSSID, "wrong horse"}}, "", commissioner.CodeNetworkPassword},
-		"malformed password":   {[][3]string{{"hall", homeSSID, "short"[:3]}}, "", commissioner.CodeNetworkRefused},
+		"the only one":                     {[][3]string{{"hall", homeSSID, homePassword}}, "", ""},
+		"the one that is seen":             {[][3]string{{"attic", "attic", "irrelevant"}, {"hall", homeSSID, homePassword}}, "", ""},
+		"by name":                          {[][3]string{{"attic", "neighbour", "irrelevant"}, {"hall", homeSSID, homePassword}}, "hall", ""},
+		"the preferred one, though weaker": {[][3]string{{"attic", "neighbour", "irrelevant"}, {"hall", homeSSID, homePassword}}, "", commissioner.CodeNetworkUnseen},
+		"the strongest one":                {[][3]string{{"cellar", "cellar", "irrelevant"}, {"attic", "neighbour", "irrelevant"}, {"hall", homeSSID, homePassword}}, "", ""},
+		"unknown name":                     {[][3]string{{"hall", homeSSID, homePassword}}, "cellar", commissioner.CodeNetworkUnknown},
+		"out of reach":                     {[][3]string{{"attic", "attic", "irrelevant"}}, "", commissioner.CodeNetworkUnseen},
+		"wrong password":                   {[][3]string{{"hall", homeSSID, "wrong horse"}}, "", commissioner.CodeNetworkPassword},
+		"malformed password":               {[][3]string{{"hall", homeSSID, "short"[:3]}}, "", commissioner.CodeNetworkRefused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -281,6 +283,28 @@ func TestAskForNetwork(t *testing.T) {
 			t.Errorf("kept %+v", h.ledger.State().Networks)
 		}
 	})
+}
+
+// TestGivingUp fails a pairing for the reason for which somebody was asked.
+func TestGivingUp(t *testing.T) {
+	for networks, want := range []commissioner.Code{commissioner.CodeNoNetwork, commissioner.CodeNetworkPassword} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newAirHome(t, wifi())
+			if networks > 0 {
+				h.addNetwork("hall", homeSSID, "wrong horse")
+			}
+			h.request.Ask = func(context.Context, commissioner.Question) (commissioner.Answer, error) {
+				return commissioner.Answer{}, commissioner.ErrNoAnswer
+			}
+			if _, err := h.pair(t.Context()); code(err) != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+			synctest.Wait()
+			if a, q := h.phases(); a+q != 0 || h.device.Fabrics() != 0 {
+				t.Errorf("%d, %d devices and %d fabrics are left", a, q, h.device.Fabrics())
+			}
+		})
+	}
 }
 
 // TestNobodyAnswers gives up, and leaves nothing behind.

@@ -29,6 +29,10 @@ type Answer struct {
 	SaveAs  string             // what the home shall call it; empty: it is not kept
 }
 
+// ErrNoAnswer is what Ask returns when the person gives up: the pairing fails
+// for the reason it asked.
+var ErrNoAnswer = errors.New("no answer was given")
+
 // askNetwork asks until the answer makes sense. Meanwhile the device hears
 // from us, so that neither its fail-safe nor the link runs out.
 func (p *pairing) askNetwork(ctx context.Context, radios []netInterface, seen []Seen, why *Failure) error {
@@ -44,7 +48,12 @@ func (p *pairing) askNetwork(ctx context.Context, radios []netInterface, seen []
 	}
 	for {
 		a, err := p.ask(ctx, q)
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrNoAnswer) && q.Failure != nil:
+			return q.Failure
+		case errors.Is(err, ErrNoAnswer):
+			return Fail(CodeNoNetwork, err)
+		case err != nil:
 			return err
 		}
 		if q.Failure = p.take(radios, a); q.Failure == nil {

@@ -109,7 +109,7 @@ func (p *Portal) ask(ctx context.Context, s *stream, q commissioner.Question) (c
 	select {
 	case a := <-answer:
 		if a.Cancel {
-			return commissioner.Answer{}, commissioner.Fail(commissioner.CodeCancelled, nil)
+			return commissioner.Answer{}, commissioner.ErrNoAnswer
 		}
 		return a.parsed, nil
 	case <-ctx.Done():

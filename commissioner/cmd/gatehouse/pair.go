@@ -19,7 +19,7 @@ type pairCmd struct {
 	Name    string `help:"What the home calls the device."`
 	Zone    string `help:"The zone it belongs to."`
 	Network string `help:"Which of the home's networks a device is put on that is on none; see network list."`
-	Ask     bool   `help:"Ask for a network's credentials where they are missing or wrong. With --json, answers are read from standard input, one a line." negatable:"" default:"true"`
+	Ask     bool   `help:"Ask, on a terminal, for a network's credentials where they are missing or wrong. With --json, answers are read from standard input, one a line." negatable:"" default:"true"`
 }
 
 func (c *pairCmd) Run(ctx context.Context, g *globals) error {
@@ -32,7 +32,7 @@ func (c *pairCmd) Run(ctx context.Context, g *globals) error {
 		code = strings.TrimSpace(line)
 	}
 	bar := &progressBar{live: term.IsTerminal(int(os.Stdout.Fd()))}
-	return g.call(ctx, "POST", "pair", portal.PairRequest{Code: code, Name: c.Name, Zone: c.Zone, Network: c.Network, Interactive: c.Ask}, func(line json.RawMessage) error {
+	return g.call(ctx, "POST", "pair", portal.PairRequest{Code: code, Name: c.Name, Zone: c.Zone, Network: c.Network, Interactive: c.Ask && (g.JSON || term.IsTerminal(int(os.Stdin.Fd())))}, func(line json.RawMessage) error {
 		if g.JSON {
 			fmt.Println(string(line))
 		}
