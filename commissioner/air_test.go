@@ -35,8 +35,10 @@ var airAddr = radio.Addr{Transport: radio.BLE, Peer: "02:00:00:00:00:01"}
 // air is Bluetooth in memory between the gateway and its device, which is on
 // no network yet.
 type air struct {
-	h       *home
-	network virtual.Network
+	h        *home
+	network  virtual.Network
+	failSafe uint16 // s; 0: the device's usual one
+	loud     bool   // it is advertised for ever
 
 	mu       sync.Mutex
 	beacon   *radio.Advertisement
@@ -48,7 +50,9 @@ type air struct {
 func (a *air) advertise(ad *radio.Advertisement) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.beacon = ad
+	if ad != nil || !a.loud {
+		a.beacon = ad
+	}
 }
 
 func (a *air) Scan(ctx context.Context, seen func(radio.Advertisement)) error {
@@ -385,6 +389,46 @@ func TestRetries(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLongFailSafe loses a device that keeps to the lost attempt until its long
+// fail-safe ends: one that is silent until then, and one that lets us in and
+// says that it is busy.
+func TestLongFailSafe(t *testing.T) {
+	for _, loud := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			h := (&home{discriminator: 0xABC, air: &air{network: wifi(), failSafe: 300, loud: loud}}).start(t, "", 0)
+			h.addNetwork("hall", homeSSID, homePassword)
+			var first *radiotest.Connection
+			h.air.prepare = func(nth int, c *radiotest.Connection) error {
+				if nth == 1 {
+					first = c
+				}
+				return nil
+			}
+			_, _, err := h.c.Pair(t.Context(), commissioner.PairRequest{Code: h.code}, func(p commissioner.Progress) {
+				if p.Name == "attestation" && p.State == commissioner.StepStarted {
+					first.Cut()
+				}
+			})
+			if want := map[bool]int{false: 2, true: 3}[loud]; err != nil || h.air.dialled != want {
+				t.Errorf("%v, after %d connections, not %d", err, h.air.dialled, want)
+			}
+		})
+	}
+}
+
+// TestOnNetworkAlready pairs over the air a device that is on a network: it
+// needs no other.
+func TestOnNetworkAlready(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := wifi()
+		n.Joined = []byte("somewhere")
+		h := newAirHome(t, n)
+		if _, err := h.pair(t.Context()); err != nil || h.air.dialled != 1 {
+			t.Errorf("%v, after %d connections", err, h.air.dialled)
+		}
+	})
 }
 
 // TestEveryAirCut cuts the connection in the place of each of its packets,

@@ -128,6 +128,9 @@ func (c *Commissioner) general(ctx context.Context, s *exchange.Session, id inte
 	if err := c.invoke(ctx, s, datamodel.GeneralCommissioning, id, fields, &r); err != nil {
 		return Explain(err, otherwise)
 	}
+	if r.Code == datamodel.CommissioningBusyWithOtherAdmin {
+		otherwise = CodeBusy
+	}
 	if r.Code != datamodel.CommissioningOK {
 		return Fail(otherwise, fmt.Errorf("%v %s", r.Code, r.Text))
 	}
@@ -135,8 +138,14 @@ func (c *Commissioner) general(ctx context.Context, s *exchange.Session, id inte
 }
 
 // armFailSafe makes the device roll back by itself unless we finish in time.
-func (p *pairing) armFailSafe(ctx context.Context) error {
-	return p.general(ctx, p.pase, datamodel.ArmFailSafeID, &datamodel.ArmFailSafe{Seconds: uint16(p.about.failSafe().Seconds())}, CodeFailSafe)
+func (p *pairing) armFailSafe(ctx context.Context) error { return p.arm(ctx, p.about.failSafe()) }
+
+func (p *pairing) arm(ctx context.Context, length time.Duration) error {
+	err := p.general(ctx, p.pase, datamodel.ArmFailSafeID, &datamodel.ArmFailSafe{Seconds: uint16(length.Seconds())}, CodeFailSafe)
+	if until := p.Now().Add(length); codeOf(err) != CodeBusy && until.After(p.armed) {
+		p.armed = until // even if its answer was lost
+	}
+	return err
 }
 
 // disarm makes the device roll back now: over whichever session still works.

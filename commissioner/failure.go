@@ -144,6 +144,15 @@ func Fail(code Code, err error) *Failure {
 	return f
 }
 
+// codeOf is the code of a Failure; empty if err is none.
+func codeOf(err error) Code {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f.Code
+	}
+	return ""
+}
+
 // Explain makes a Failure of any error. otherwise is the code where the error
 // itself says nothing better.
 func Explain(err error, otherwise Code) *Failure {

@@ -203,7 +203,7 @@ func (h *home) startDevice(mode virtual.Mode, maxFabrics int) {
 		Hostile: mode, MaxFabrics: maxFabrics, Link: h.net.Link(deviceAddr), Port: 5540, Now: time.Now, Random: rand.Reader, Log: quiet}
 	if h.air != nil {
 		h.air.network.Beacon = h.air.advertise
-		cfg.Network = &h.air.network
+		cfg.Network, cfg.FailSafe = &h.air.network, h.air.failSafe
 	}
 	var err error
 	h.device, err = virtual.New(cfg)

@@ -26,8 +26,7 @@ func (p *pairing) network(ctx context.Context, r netInterface, id interaction.Co
 // extend makes the fail-safe last for what comes next. A device may refuse:
 // then what there is must do.
 func (p *pairing) extend(ctx context.Context, need time.Duration) {
-	seconds := uint16(min(max(p.about.failSafe(), need+meetMargin), maxFailSafe).Seconds())
-	if err := p.general(ctx, p.pase, datamodel.ArmFailSafeID, &datamodel.ArmFailSafe{Seconds: seconds}, CodeFailSafe); err != nil {
+	if err := p.arm(ctx, min(max(p.about.failSafe(), need+meetMargin), maxFailSafe)); err != nil {
 		p.Log.Info("the fail-safe was not extended", "err", err)
 	}
 }

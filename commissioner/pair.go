@@ -56,6 +56,7 @@ type pairing struct {
 	peer     securechannel.Peer
 	pase     *exchange.Session
 	about    about
+	armed    time.Time // the end of the longest fail-safe it was told
 	evidence attest.Evidence
 	verdict  attest.Verdict
 	node     cert.NodeID
@@ -138,23 +139,34 @@ func (c *Commissioner) Pair(ctx context.Context, req PairRequest, progress func(
 
 // pair is Pair, again if Bluetooth fails.
 func (c *Commissioner) pair(ctx context.Context, req PairRequest, progress func(Progress)) (*fabric.Device, *exchange.Session, error) {
-	var patience time.Duration
+	again := func(format string, args ...any) {
+		progress(Progress{Step: 1, Of: len(steps), Name: steps[0].name, State: StepRetrying, Detail: fmt.Sprintf(format, args...)})
+	}
+	var deaf time.Time // until when the device may keep to an attempt that it lost
 	for run := 1; ; run++ {
-		p := &pairing{Commissioner: c, req: req, tell: progress, patience: patience}
+		p := &pairing{Commissioner: c, req: req, tell: progress, patience: max(0, deaf.Sub(c.Now()))}
 		err := p.whole(ctx)
-		if err == nil {
+		wait := deaf.Sub(c.Now()) + busyMargin
+		switch {
+		case err == nil:
 			return p.admitted, p.oper, nil
-		}
-		if run == maxRuns || !lostAir(err) || ctx.Err() != nil {
+		case codeOf(err) == CodeBusy && wait > 0:
+			again("the device still keeps to the attempt before; once more in %v", wait.Round(time.Second))
+			if !c.sleep(ctx, wait) {
+				return nil, nil, err
+			}
+			run-- // this one was none
+		case !lostAir(err) || run == maxRuns || ctx.Err() != nil:
 			return nil, nil, err
-		}
-		detail := fmt.Sprintf("%v; attempt %d of %d", err, run+1, maxRuns)
-		if run == maxRuns-1 {
-			detail += ", with the Bluetooth adapter begun anew"
+		case run == maxRuns-1:
+			again("%v; attempt %d of %d, with the Bluetooth adapter begun anew", err, run+1, maxRuns)
 			c.Bluetooth.Restart(err.Error())
+		default:
+			again("%v; attempt %d of %d", err, run+1, maxRuns)
 		}
-		progress(Progress{Step: 1, Of: len(steps), Name: steps[0].name, State: StepRetrying, Detail: detail})
-		patience = p.about.failSafe() // until when the device may be deaf
+		if p.armed.After(deaf) {
+			deaf = p.armed
+		}
 	}
 }
 

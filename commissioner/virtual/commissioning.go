@@ -31,7 +31,7 @@ func (d *Device) generalCommissioning() *datamodel.Cluster {
 					}
 					return interaction.Success
 				}, WriteAccess: datamodel.Administer},
-			datamodel.CommissioningInfo:       datamodel.Value(datamodel.BasicCommissioningInfo{FailSafe: failSafeSeconds, MaxFailSafe: maxFailSafeSeconds}),
+			datamodel.CommissioningInfo:       datamodel.Value(datamodel.BasicCommissioningInfo{FailSafe: d.cfg.FailSafe, MaxFailSafe: maxFailSafeSeconds}),
 			datamodel.CommissioningRegulatory: datamodel.Value(datamodel.IndoorOutdoor),
 			datamodel.CommissioningLocation:   datamodel.Value(datamodel.IndoorOutdoor),
 			datamodel.CommissioningConcurrent: datamodel.Value(d.cfg.Network == nil || !d.cfg.Network.Leaves),

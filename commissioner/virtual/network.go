@@ -26,8 +26,19 @@ type Network struct {
 	Join func(id, credentials []byte) datamodel.NetworkingStatus
 	// Leaves says that it has a single radio: it leaves Bluetooth to join.
 	Leaves bool
+	// Joined is the id of the network it is on from the start; nil: none. It
+	// uses Bluetooth all the same.
+	Joined []byte
 	// Beacon begins the advertising over Bluetooth, or ends it (nil).
 	Beacon func(*radio.Advertisement)
+}
+
+// begin is the state of the radio as the device is switched on.
+func (s *station) begin(n *Network) {
+	s.up.Store(n == nil || n.Joined != nil)
+	if n != nil && n.Joined != nil {
+		s.networks, s.joined = []stored{{id: n.Joined}}, n.Joined
+	}
 }
 
 // stored is a network the device was told of.
@@ -295,7 +306,7 @@ func (d *Device) Serve(l radio.Link) { d.manager.Serve(l) }
 // beacon advertises the window over Bluetooth while the device is on no
 // network, or ends that (nil). Call it with the lock.
 func (d *Device) beacon(ad *radio.Advertisement) {
-	if n := d.cfg.Network; n != nil && n.Beacon != nil && (ad == nil || !d.station.up.Load()) {
+	if n := d.cfg.Network; n != nil && n.Beacon != nil && (ad == nil || n.Joined != nil || !d.station.up.Load()) {
 		n.Beacon(ad)
 	}
 }

@@ -45,6 +45,7 @@ type Config struct {
 	Software     uint32
 	SoftwareText string
 	MaxFabrics   int               // 0: defaultFabrics
+	FailSafe     uint16            // s, that it proposes; 0: failSafeSeconds
 	Maker        *attesttest.Maker // who attests it
 	Hostile      Mode
 	Link         radio.Link
@@ -84,6 +85,9 @@ type Device struct {
 
 // New is a device that is not yet reachable.
 func New(cfg Config) (*Device, error) {
+	if cfg.FailSafe == 0 {
+		cfg.FailSafe = failSafeSeconds
+	}
 	if cfg.MaxFabrics == 0 {
 		cfg.MaxFabrics = defaultFabrics
 	}
@@ -103,7 +107,7 @@ func New(cfg Config) (*Device, error) {
 	}
 	d := &Device{cfg: cfg, manager: m, engine: interaction.New(m), node: new(datamodel.Node),
 		fabrics: make(map[uint8]*fabric), services: make(map[string]dnssd.Service), ads: make(map[string]*dnssd.Registration)}
-	d.station.up.Store(cfg.Network == nil)
+	d.station.begin(cfg.Network)
 	d.cfg.Link = gated{cfg.Link, &d.station.up}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.attestation = cfg.Hostile.maker(cfg.Maker).Device(attesttest.Product{VendorID: cfg.Code.VendorID, ProductID: cfg.Code.ProductID,

@@ -91,6 +91,7 @@ func (d *Device) paired(s *exchange.Session, err error) {
 		return
 	}
 	d.window.pase = s
+	d.beacon(nil)
 	d.arm(nil, time.Minute) // a commissioner that says nothing loses its turn
 	go func() {
 		<-s.Done()
