@@ -1,6 +1,7 @@
 package commissioner_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -250,6 +251,7 @@ func TestAskForNetwork(t *testing.T) {
 		n := wifi()
 		h := newAirHome(t, n)
 		var asked []commissioner.Question
+		var given []seal.Secret
 		h.request.Ask = func(_ context.Context, q commissioner.Question) (commissioner.Answer, error) {
 			asked = append(asked, q)
 			time.Sleep(2 * time.Minute)
@@ -262,6 +264,7 @@ func TestAskForNetwork(t *testing.T) {
 			default:
 				a.Secret = seal.NewSecret([]byte(homePassword))
 			}
+			given = append(given, a.Secret)
 			return a, nil
 		}
 		if _, err := h.pair(t.Context()); err != nil {
@@ -281,6 +284,11 @@ func TestAskForNetwork(t *testing.T) {
 		}
 		if seen := asked[0].Seen; len(seen) != 2 || seen[0].Name != homeSSID || seen[0].Signal != -40 || seen[1].Name != "neighbour" {
 			t.Errorf("shown %+v", seen)
+		}
+		for i, secret := range given[1:] {
+			if len(bytes.Trim(secret.Reveal(), "\x00")) > 0 {
+				t.Errorf("answer %d is still in memory", i+2)
+			}
 		}
 		kept := h.ledger.State().Networks["hall"]
 		if kept == nil || string(kept.Sealed) != homePassword || len(h.ledger.State().Networks) != 1 {
