@@ -178,10 +178,11 @@ func (h host) until(prefix ...byte) []byte {
 
 func TestControl(t *testing.T) {
 	air, path := served(t)
-	a, b := host{t, hci.Stream(dial(t, air))}, host{t, hci.Stream(dial(t, air))}
-	// Each says something before the next, so that the first is controller 0.
+	// Each says something before the next comes, so that the first is controller 0.
+	a := host{t, hci.Stream(dial(t, air))}
 	a.do(1, 0x03, 0x0c, 0)
 	a.until(4, 0x0e)
+	b := host{t, hci.Stream(dial(t, air))}
 	b.do(1, 0x03, 0x0c, 0)
 	b.until(4, 0x0e)
 
