@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // readyLimit is how long a gateway may take to be ready.
@@ -86,6 +88,45 @@ func (g *Gateway) Serve(ctx context.Context) (err error) {
 
 // Socket is where the daemon's API is.
 func (g *Gateway) Socket() string { return filepath.Join(g.State, "gatehouse.sock") }
+
+// PID is the daemon's process id, as the kernel has it from whoever listens on
+// the socket.
+func (g *Gateway) PID() (int, error) {
+	c, err := net.Dial("unix", g.Socket())
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var peer *unix.Ucred
+	if failed := raw.Control(func(fd uintptr) { peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); failed != nil {
+		return 0, failed
+	}
+	if err != nil {
+		return 0, err
+	}
+	return int(peer.Pid), nil
+}
+
+// RadioStatus is how the gateway's Bluetooth fares, as it shows it.
+type RadioStatus struct {
+	Up       bool
+	Restarts int
+	Reason   string
+}
+
+// Radio asks how the gateway's Bluetooth fares.
+func (g *Gateway) Radio(ctx context.Context) (RadioStatus, error) {
+	var v struct{ Bluetooth RadioStatus }
+	line, err := g.Run(ctx, "status")
+	if err == nil {
+		err = json.Unmarshal(line, &v)
+	}
+	return v.Bluetooth, err
+}
 
 // Failure is how a command of the gateway failed.
 type Failure struct {

@@ -1,0 +1,76 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// The made-up network that a Bluetooth light lets itself be put on.
+const (
+	SSID     = "hall"
+	Password = "correcthorse"
+)
+
+// BluetoothLight starts a matter.js light on a new host that is cut off from
+// the link until the light has joined its network: Wi-Fi or, given a dataset
+// in hex, Thread.
+func (n *Net) BluetoothLight(ctx context.Context, a *Air, name string, discriminator int, dataset string) (*Light, error) {
+	dir, err := Dir()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ble", "node_modules", "@matter", "nodejs-ble")); err != nil {
+		return nil, fmt.Errorf("matter.js's Bluetooth is not installed: run npm ci in %s, or make interop", filepath.Join(dir, "ble"))
+	}
+	h, err := n.Host(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.ip("-n", n.name, "link set", h.port, "nomaster"); err != nil {
+		return nil, err
+	}
+	args := []string{filepath.Join(dir, "ble", "light.mjs"), "--join", fmt.Sprintf("ip -n %s link set %s master br0", n.name, h.port),
+		"--name", name, "--discriminator", strconv.Itoa(discriminator), "--ssid", SSID, "--password", Password}
+	if dataset != "" {
+		args = append(args, "--thread", dataset)
+	}
+	env := []string{"MATTER_STORAGE_PATH=" + filepath.Join(h.Dir, "storage"), "MATTER_LOG_LEVEL=error"}
+	p, err := h.StartOn(a, env, "node", args...)
+	if err != nil {
+		return nil, err
+	}
+	lights, err := p.lights(ctx, 1, false)
+	if err != nil {
+		return nil, err
+	}
+	return lights[0], nil
+}
+
+// VirtualOn starts a virtual light of our own on the host that is found over
+// Bluetooth, and lets itself be put on the same made-up network.
+func (h *Host) VirtualOn(ctx context.Context, a *Air, bin string, discriminator int) (*Light, error) {
+	password := filepath.Join(h.Dir, "password")
+	if err := os.WriteFile(password, []byte(Password+"\n"), 0o600); err != nil {
+		return nil, err
+	}
+	p, err := h.StartOn(a, nil, bin, "--stdin", "--bluetooth", "hci0", "--wifi", SSID, "--password", password,
+		"--discriminator", strconv.Itoa(discriminator), "--trust-out", filepath.Join(h.Dir, "trust"))
+	if err != nil {
+		return nil, err
+	}
+	lights, err := p.lights(ctx, 1, true)
+	if err != nil {
+		return nil, err
+	}
+	return lights[0], nil
+}
+
+// TrustVirtual lets the gateway trust the virtual lights, of which one was
+// started on the host.
+func (g *Gateway) TrustVirtual(ctx context.Context, h *Host) error {
+	_, err := g.Run(ctx, "trust", "import", "--test", filepath.Join(h.Dir, "trust"))
+	return err
+}
