@@ -13,19 +13,12 @@ import (
 	"gatehouse/commissioner/interop/lab"
 )
 
-// airHome is a gateway with Bluetooth.
+// airHome is a gateway with Bluetooth, on a new host.
 func airHome(t *testing.T, ctx context.Context, n *lab.Net) (*lab.Gateway, *lab.Air) {
 	t.Helper()
 	a, err := n.Air(ctx, airBin)
 	check(t, err)
-	g, err := host(t, n, "gate").GatewayOn(ctx, a, gatehouseBin)
-	check(t, err)
-	t.Cleanup(func() {
-		if t.Failed() && g.Proc != nil {
-			t.Log("the gateway's log:\n" + g.Proc.Log())
-		}
-	})
-	return g, a
+	return homeOn(t, ctx, host(t, n, "gate"), a), a
 }
 
 // TestBluetoothLights pairs fresh matter.js lights over Bluetooth, one after
@@ -39,7 +32,7 @@ func TestBluetoothLights(t *testing.T) {
 	ctx := within(t, 4*limit)
 	net := network(t)
 	g, a := airHome(t, ctx, net)
-	check(t, g.AddWiFi(ctx, lab.SSID, lab.Password))
+	check(t, g.AddNetwork(ctx, "wifi", lab.SSID, lab.Password))
 	var times []time.Duration
 	for i := range count {
 		name := fmt.Sprintf("light%d", i)
@@ -70,7 +63,7 @@ func TestWrongPassword(t *testing.T) {
 	ctx := within(t, limit)
 	net := network(t)
 	g, a := airHome(t, ctx, net)
-	check(t, g.AddWiFi(ctx, lab.SSID, "wrong horse"))
+	check(t, g.AddNetwork(ctx, "wifi", lab.SSID, "wrong horse"))
 	light, err := net.BluetoothLight(ctx, a, "light", 1234, "")
 	check(t, err)
 	pairing, err := g.Stream("pair", light.QR)

@@ -166,7 +166,7 @@ func TestHostileNeighbour(t *testing.T) {
 	ctx := within(t, length+limit)
 	net := network(t)
 	g, a := airHome(t, ctx, net)
-	check(t, g.AddWiFi(ctx, lab.SSID, lab.Password))
+	check(t, g.AddNetwork(ctx, "wifi", lab.SSID, lab.Password))
 	pid, err := g.PID()
 	check(t, err)
 	lights := host(t, net, "lights")

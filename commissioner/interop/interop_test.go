@@ -30,6 +30,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(borderRouterEnv) != "" {
+		borderRouter()
+		return
+	}
 	os.Exit(func() int {
 		if err := lab.Check(); err != nil {
 			fmt.Fprintln(os.Stderr, "the interoperability tests cannot run here:", err)
@@ -85,7 +89,13 @@ func within(t *testing.T, d time.Duration) context.Context {
 // home is a gateway, with its log shown if the test fails.
 func home(t *testing.T, ctx context.Context, h *lab.Host) *lab.Gateway {
 	t.Helper()
-	g, err := h.Gateway(ctx, gatehouseBin)
+	return homeOn(t, ctx, h, nil)
+}
+
+// homeOn is home with Bluetooth on an air, if there is one.
+func homeOn(t *testing.T, ctx context.Context, h *lab.Host, a *lab.Air) *lab.Gateway {
+	t.Helper()
+	g, err := h.GatewayOn(ctx, a, gatehouseBin)
 	check(t, err)
 	t.Cleanup(func() {
 		if t.Failed() && g.Proc != nil {

@@ -157,12 +157,13 @@ func (g *Gateway) Run(ctx context.Context, args ...string) (json.RawMessage, err
 	return last, nil
 }
 
-// AddWiFi tells the gateway a Wi-Fi network.
-func (g *Gateway) AddWiFi(ctx context.Context, ssid, password string) error {
-	cmd := exec.CommandContext(ctx, g.bin, "--state", g.State, "network", "wifi", ssid)
-	cmd.Stdin = strings.NewReader(password + "\n")
+// AddNetwork tells the gateway a network for devices: of kind wifi with its
+// password, or of kind thread with its dataset in hex.
+func (g *Gateway) AddNetwork(ctx context.Context, kind, name, secret string) error {
+	cmd := exec.CommandContext(ctx, g.bin, "--state", g.State, "network", kind, name)
+	cmd.Stdin = strings.NewReader(secret + "\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("network wifi: %w: %s", err, out)
+		return fmt.Errorf("network %s: %w: %s", kind, err, out)
 	}
 	return nil
 }

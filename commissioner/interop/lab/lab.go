@@ -132,6 +132,7 @@ type Host struct {
 	net  *Net
 	name string // of its namespace
 	port string // of the link that leads to it
+	addr string // unique local
 	Dir  string // for its files
 }
 
@@ -141,7 +142,7 @@ func (n *Net) Host(name string) (*Host, error) {
 	defer n.mu.Unlock()
 	number := len(n.hosts) + 1
 	port := fmt.Sprintf("port%d", number)
-	h := &Host{net: n, name: n.name + "-" + name, port: port, Dir: filepath.Join(n.dir, name)}
+	h := &Host{net: n, name: n.name + "-" + name, port: port, addr: fmt.Sprintf("fd00:77::%x", number), Dir: filepath.Join(n.dir, name)}
 	if err := os.Mkdir(h.Dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -158,7 +159,7 @@ func (n *Net) Host(name string) (*Host, error) {
 		"-n " + n.name + " link set " + port + " master br0 up",
 		"-n " + h.name + " link set lo up",
 		"-n " + h.name + " link set eth0 up",
-		"-n " + h.name + fmt.Sprintf(" addr add fd00:77::%x/64 dev eth0 nodad", number),
+		"-n " + h.name + " addr add " + h.addr + "/64 dev eth0 nodad",
 		"-n " + h.name + " route add 224.0.0.0/4 dev eth0", // or matter.js cannot join its groups
 	} {
 		if err := n.ip(args); err != nil {
@@ -166,6 +167,11 @@ func (n *Net) Host(name string) (*Host, error) {
 		}
 	}
 	return h, nil
+}
+
+// Route leads the host's packets for a prefix over another host.
+func (h *Host) Route(prefix string, via *Host) error {
+	return h.net.ip("-n", h.name, "-6 route add", prefix, "via", via.addr)
 }
 
 // Close ends all processes and removes the hosts and their files.
