@@ -44,6 +44,14 @@ type Report struct {
 	RSSI int8 // dBm
 }
 
+// Advertising says whether the controller does at the moment. A controller
+// that is connected to stops.
+func (c *Controller) Advertising() bool {
+	c.air.mu.Lock()
+	defer c.air.mu.Unlock()
+	return c.adv.timer != nil
+}
+
 // advertise begins, with an event at once.
 func (c *Controller) advertise() {
 	c.adv.stop()

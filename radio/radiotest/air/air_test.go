@@ -211,6 +211,12 @@ func TestConnection(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *Air) {
 		c, p := attach(t, a), attach(t, a)
 		hc, hp := connect(c, p)
+		if p.ctrl.Advertising() {
+			t.Error("the peripheral goes on advertising")
+		}
+		if s := c.dial(p.ctrl.Address()); s != statusConnected {
+			t.Errorf("dial once more: status %#02x", s)
+		}
 		got := c.ctrl.Links()
 		want := []Link{{Handle: hc, Central: true, Peer: p.ctrl.Address(),
 			Params: Params{Interval: 7500 * time.Microsecond, Timeout: 720 * time.Millisecond}}}

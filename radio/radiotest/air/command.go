@@ -199,10 +199,16 @@ func createConnection(c *Controller, b []byte) ([]byte, func()) {
 	if !valid {
 		return status(statusInvalid)
 	}
+	target := readAddress(b[5], b[6:12])
+	for _, e := range c.links {
+		if e.peer.address == target {
+			return status(statusConnected)
+		}
+	}
 	if c.scan.on {
 		c.air.fault(c, "connects while it scans")
 	}
-	c.dial = &dial{target: readAddress(b[5], b[6:12]), ownType: b[12], params: p}
+	c.dial = &dial{target: target, ownType: b[12], params: p}
 	return ok, func() {
 		if c.air.conditions.Connect == 0 {
 			c.meetAtOnce()

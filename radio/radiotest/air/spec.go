@@ -13,6 +13,7 @@ const (
 	statusUnknown       = 0x01 // command
 	statusNoConnection  = 0x02
 	statusTimeout       = 0x08 // of the connection
+	statusConnected     = 0x0b // already, to the same device
 	statusDisallowed    = 0x0c
 	statusInvalid       = 0x12 // parameters
 	statusLocalEnd      = 0x16 // of the connection, by this host

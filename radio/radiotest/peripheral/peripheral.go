@@ -69,7 +69,7 @@ func Open(cfg Config) (*Peripheral, error) {
 		params.OwnAddressType = 1
 	}
 	dev, err := linux.NewDevice(goble.OptDeviceID(cfg.HCI), goble.OptAdvParams(params), goble.OptConnectHandler(p.connected),
-		goble.OptDisconnectHandler(func(evt.DisconnectionComplete) { p.disconnected() }))
+		goble.OptDisconnectHandler(p.disconnected))
 	if err != nil {
 		return nil, fmt.Errorf("open hci%d: %w", cfg.HCI, err)
 	}
@@ -125,10 +125,10 @@ func (p *Peripheral) service() *goble.Service {
 
 // connected is called by go-ble for every connection, in the goroutine that
 // reads the adapter.
-func (p *Peripheral) connected(evt.LEConnectionComplete) {
+func (p *Peripheral) connected(e evt.LEConnectionComplete) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.current = &Conn{peripheral: p, in: make(chan []byte, inQueue), subscribed: make(chan struct{}), ended: make(chan struct{}),
+	p.current = &Conn{handle: e.ConnectionHandle(), in: make(chan []byte, inQueue), subscribed: make(chan struct{}), ended: make(chan struct{}),
 		opened: make(chan struct{})}
 	select {
 	case p.conns <- p.current:
@@ -136,12 +136,31 @@ func (p *Peripheral) connected(evt.LEConnectionComplete) {
 	}
 }
 
-func (p *Peripheral) disconnected() {
+func (p *Peripheral) disconnected(e evt.DisconnectionComplete) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.current != nil {
+	if p.current != nil && p.current.handle == e.ConnectionHandle() {
 		p.current.end(io.EOF)
 		p.current = nil
+	}
+	if !p.closed {
+		go p.resume()
+	}
+}
+
+// resume sees to it that a device that nobody is connected to advertises.
+// go-ble turns advertising off after a connection has come and on after it has
+// gone, each in a goroutine of its own: a short connection may leave it off.
+func (p *Peripheral) resume() {
+	for _, wait := range []time.Duration{20 * time.Millisecond, 200 * time.Millisecond} {
+		time.Sleep(wait)
+		p.mu.Lock()
+		idle := p.current == nil && !p.closed
+		p.mu.Unlock()
+		if !idle {
+			return
+		}
+		p.dev.HCI.Advertise()
 	}
 }
 
@@ -197,18 +216,20 @@ func (p *Peripheral) Close() error {
 	p.mu.Lock()
 	closed := p.closed
 	p.closed = true
+	if p.current != nil {
+		p.current.end(io.EOF)
+	}
 	p.mu.Unlock()
 	if closed {
 		return nil
 	}
 	close(p.done)
-	p.disconnected()
 	return p.dev.Stop()
 }
 
 // Conn is a connection from a commissioner, the server's side.
 type Conn struct {
-	peripheral *Peripheral
+	handle     uint16
 	in         chan []byte
 	subscribed chan struct{}
 	opened     chan struct{} // closed when link is known
