@@ -352,3 +352,27 @@ func fake() {
 	}
 	obey(wire.NewConn(conn), func(wire.Message) {})
 }
+
+// Who cannot get on with the adapter may have it begun anew.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	r := scripted(t, func(_ int, w *wire.Conn) {
+		obey(w, func(m wire.Message) { w.Send(wire.Message{Kind: wire.Connected, Conn: m.Conn, MTU: 23}) })
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := r.Connect(ctx, nobody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Restart("nothing works")
+	if _, err := c.Read(); !errors.Is(err, ble.ErrRestarted) {
+		t.Errorf("Read: %v", err)
+	}
+	if _, err := r.Connect(ctx, nobody); err != nil {
+		t.Error(err)
+	}
+	if s := r.Stats(); s.Restarts != 1 || !strings.Contains(s.Reason, "nothing works") {
+		t.Errorf("stats %+v", s)
+	}
+}
