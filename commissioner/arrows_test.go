@@ -41,6 +41,8 @@ var forbidden = []struct{ from, to, why string }{
 	{"commissioner/portal", "radio/ble/goble", "packets from the air crash go-ble: it stays in the radio's process"},
 	{"commissioner/keeper", "radio/ble/goble", "packets from the air crash go-ble: it stays in the radio's process"},
 	{"radio/ble/wire", "radio/ble/goble", "the daemon's side knows no Bluetooth library"},
+	{"radio/ble", "radio/radiotest", "production code breaks no network"},
+	{"radio/btp", "radio/radiotest", "production code breaks no network"},
 	{"radio/btp", "radio/ble", "the transport's machine knows no Bluetooth"},
 	{"commissioner/cmd/gatehouse", "radio/dnssd/dnssdtest", "production code breaks no network"},
 }
