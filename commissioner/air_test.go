@@ -31,7 +31,10 @@ const (
 	airLatency = 15 * time.Millisecond // half a connection interval
 )
 
-var airAddr = radio.Addr{Transport: radio.BLE, Peer: "02:00:00:00:00:01"}
+var (
+	airAddr   = radio.Addr{Transport: radio.BLE, Peer: "02:00:00:00:00:01"}
+	decoyAddr = radio.Addr{Transport: radio.BLE, Peer: "02:00:00:00:00:02"}
+)
 
 // air is Bluetooth in memory between the gateway and its device, which is on
 // no network yet.
@@ -40,6 +43,7 @@ type air struct {
 	network  virtual.Network
 	failSafe uint16 // s; 0: the device's usual one
 	loud     bool   // it is advertised for ever
+	decoy    bool   // somebody else advertises the same, and does not answer
 
 	mu       sync.Mutex
 	beacon   *radio.Advertisement
@@ -61,6 +65,9 @@ func (a *air) Scan(ctx context.Context, seen func(radio.Advertisement)) error {
 		a.mu.Lock()
 		beacon := a.beacon
 		a.mu.Unlock()
+		if a.decoy {
+			seen(radio.Advertisement{Kind: radio.Commissionable, Discriminator: a.h.discriminator, HasDiscriminator: true, Addrs: []radio.Addr{decoyAddr}})
+		}
 		if beacon != nil {
 			ad := *beacon
 			ad.Instance, ad.Addrs = "", []radio.Addr{airAddr}
@@ -435,6 +442,17 @@ func TestOnNetworkAlready(t *testing.T) {
 		h := newAirHome(t, n)
 		if _, err := h.pair(t.Context()); err != nil || h.air.dialled != 1 {
 			t.Errorf("%v, after %d connections", err, h.air.dialled)
+		}
+	})
+}
+
+// TestDecoy pairs beside a neighbour who advertises the device's discriminator.
+func TestDecoy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := (&home{discriminator: 0xABC, air: &air{network: wifi(), decoy: true}}).start(t, "", 0)
+		h.addNetwork("hall", homeSSID, homePassword)
+		if _, err := h.pair(t.Context()); err != nil || len(h.retries()) != 0 {
+			t.Errorf("%v, begun anew for %q", err, h.retries())
 		}
 	})
 }

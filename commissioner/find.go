@@ -100,7 +100,10 @@ func (p *pairing) establish(ctx context.Context) error {
 		switch {
 		case err == nil:
 			return nil
-		case errors.As(err, new(errBluetooth)), errors.Is(err, exchange.ErrLinkLost):
+		case lostAir(err):
+			if p.another(ctx) { // anybody can advertise the code's discriminator
+				continue
+			}
 			return err
 		case otherDevice(err, p.req.Code.Discriminator) && p.another(ctx):
 			continue
