@@ -35,6 +35,8 @@ fuzz:
 interop:
 	cd commissioner/interop && npm ci --no-audit --no-fund
 	cd commissioner/interop/ble && npm ci --no-audit --no-fund
+	cd commissioner/interop/bumble && python3 -m venv venv && venv/bin/pip install -q --no-deps --require-hashes -r requirements.txt || \
+	  echo 'bumble cannot be installed here: the test with it is skipped'
 	$(GO) test -tags interop -count=1 -v -timeout 80m ./commissioner/interop
 
 bench:

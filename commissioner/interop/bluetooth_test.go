@@ -94,3 +94,45 @@ func asked(code string) func(json.RawMessage) bool {
 		return json.Unmarshal(line, &e) == nil && e.Question.Failure.Code == code && len(e.Question.Seen) == 1 && e.Question.Seen[0].Name == lab.SSID
 	}
 }
+
+// TestBumble pairs lights over somebody else's controllers: a virtual one and
+// one of matter.js.
+func TestBumble(t *testing.T) {
+	t.Parallel()
+	if err := lab.CheckBumble(); err != nil {
+		t.Skip(err)
+	}
+	lights := map[string]func(context.Context, *lab.Net, *lab.Air, *lab.Gateway) (*lab.Light, error){
+		"virtual": func(ctx context.Context, n *lab.Net, a *lab.Air, g *lab.Gateway) (*lab.Light, error) {
+			h := host(t, n, "light")
+			light, err := h.VirtualOn(ctx, a, virtualBin, 2)
+			if err == nil {
+				err = g.TrustVirtual(ctx, h)
+			}
+			return light, err
+		},
+		"matter.js": func(ctx context.Context, n *lab.Net, a *lab.Air, _ *lab.Gateway) (*lab.Light, error) {
+			return n.BluetoothLight(ctx, a, "light", 3, "")
+		},
+	}
+	for name, start := range lights {
+		t.Run(name, func(t *testing.T) {
+			ctx := within(t, limit)
+			net := network(t)
+			a, err := net.Bumble(ctx, airBin)
+			check(t, err)
+			g := homeOn(t, ctx, host(t, net, "gate"), a)
+			check(t, g.AddNetwork(ctx, "wifi", lab.SSID, lab.Password))
+			light, err := start(ctx, net, a, g)
+			check(t, err)
+			began := time.Now()
+			_, err = g.Pair(ctx, light.QR, "light")
+			check(t, err)
+			t.Logf("admitted in %v", time.Since(began))
+			r, err := g.Radio(ctx)
+			if err != nil || r.Restarts != 0 {
+				t.Errorf("the radio: %+v, %v", r, err)
+			}
+		})
+	}
+}

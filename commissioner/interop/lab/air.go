@@ -2,20 +2,22 @@ package lab
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"time"
 )
 
 // Air is emulated Bluetooth that hosts share.
 type Air struct {
-	bin    string // of gatehouse-air
-	socket string
-	orders string
+	bin     string // of gatehouse-air
+	orders  string
+	sockets []string // of its controllers in turn; the last is for all who follow
 }
 
 // Air starts an air.
@@ -24,8 +26,9 @@ func (n *Net) Air(ctx context.Context, bin string) (*Air, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Air{bin, filepath.Join(h.Dir, "air"), filepath.Join(h.Dir, "orders")}
-	p, err := h.Start(nil, bin, "serve", "--to", "unix:"+a.socket, "--control", "unix:"+a.orders)
+	socket := filepath.Join(h.Dir, "air")
+	a := &Air{bin, filepath.Join(h.Dir, "orders"), []string{socket}}
+	p, err := h.Start(nil, bin, "serve", "--to", "unix:"+socket, "--control", "unix:"+a.orders)
 	if err != nil {
 		return nil, err
 	}
@@ -46,10 +49,50 @@ func (n *Net) Air(ctx context.Context, bin string) (*Air, error) {
 	}
 }
 
+// Bumble starts an air whose two controllers are bumble's; it obeys no orders.
+// The first process on it has the first controller for itself.
+func (n *Net) Bumble(ctx context.Context, bin string) (*Air, error) {
+	dir, err := Dir()
+	if err != nil {
+		return nil, err
+	}
+	h, err := n.Host("bumble")
+	if err != nil {
+		return nil, err
+	}
+	a := &Air{bin: bin, sockets: []string{filepath.Join(h.Dir, "0"), filepath.Join(h.Dir, "1")}}
+	p, err := h.Start(nil, filepath.Join(dir, bumblePython), append([]string{filepath.Join(dir, "bumble", "air.py")}, a.sockets...)...)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	defer cancel()
+	return a, p.Event(ctx, func(json.RawMessage) bool { return true })
+}
+
+// bumblePython is the Python that make interop installs bumble for.
+const bumblePython = "bumble/venv/bin/python"
+
+// CheckBumble says why there is no bumble here.
+func CheckBumble() error {
+	dir, err := Dir()
+	if err != nil {
+		return err
+	}
+	if out, err := exec.Command(filepath.Join(dir, bumblePython), "-c", "import bumble").CombinedOutput(); err != nil {
+		return fmt.Errorf("bumble is not installed for Python: run make interop where there is python3 with venv: %w %s", err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
 // StartOn runs a command on the host, with an adapter hci0 on the air.
 func (h *Host) StartOn(a *Air, env []string, name string, args ...string) (*Proc, error) {
 	env = append(env, "HCI_CHANNEL_USER=1") // for matter.js
-	return h.Start(env, a.bin, append([]string{"exec", "--hci", "0=unix:" + a.socket, "--", name}, args...)...)
+	socket := a.sockets[0]
+	if len(a.sockets) > 1 {
+		a.sockets = a.sockets[1:]
+	}
+	return h.Start(env, a.bin, append([]string{"exec", "--hci", "0=unix:" + socket, "--", name}, args...)...)
 }
 
 // AirLink is one side of a connection, as the air sees it.

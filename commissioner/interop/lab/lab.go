@@ -54,8 +54,10 @@ func Check() error {
 	if _, err := exec.LookPath("node"); err != nil {
 		return errors.New("there is no node command: install Node 20.19 or newer")
 	}
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "@matter", "main")); err != nil {
-		return fmt.Errorf("matter.js is not installed: run npm ci in %s, or make interop", dir)
+	for what, dir := range map[string]string{"matter.js": dir, "matter.js with Bluetooth": filepath.Join(dir, "ble")} {
+		if _, err := os.Stat(filepath.Join(dir, "node_modules", "@matter", "main")); err != nil {
+			return fmt.Errorf("%s is not installed: run npm ci in %s, or make interop", what, dir)
+		}
 	}
 	return nil
 }
