@@ -41,6 +41,7 @@ interop:
 
 bench:
 	cd commissioner/interop && npm ci --no-audit --no-fund
+	cd commissioner/interop/ble && npm ci --no-audit --no-fund
 	$(GO) run ./commissioner/interop/bench
 
 # Known vulnerabilities, where the database can be reached.

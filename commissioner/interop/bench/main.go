@@ -71,13 +71,14 @@ func bench(ctx context.Context, s size) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	bin, err := lab.Build(dir, "gatehouse")
-	if err != nil {
-		return err
+	b := &run{size: s}
+	for command, bin := range map[string]*string{"gatehouse": &b.bin, "gatehouse-air": &b.airBin} {
+		if *bin, err = lab.Build(dir, command); err != nil {
+			return err
+		}
 	}
-	b := &run{size: s, bin: bin}
 	began := time.Now()
-	for _, part := range []func(context.Context) error{b.start, b.one, b.protocol, b.manyInARow, b.manyAtOnce} {
+	for _, part := range []func(context.Context) error{b.start, b.one, b.bluetooth, b.protocol, b.manyInARow, b.manyAtOnce} {
 		if err := part(ctx); err != nil {
 			return err
 		}

@@ -49,9 +49,7 @@ func newSite(ctx context.Context, bin string, lights int) (s *site, err error) {
 	if s.gateway, err = s.gateHost.Gateway(ctx, bin); err != nil {
 		return nil, err
 	}
-	s.client.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", s.gateway.Socket())
-	}, MaxIdleConnsPerHost: 64}
+	s.openAPI()
 	other, err := s.net.Host("other")
 	if err != nil {
 		return nil, err
@@ -60,6 +58,13 @@ func newSite(ctx context.Context, bin string, lights int) (s *site, err error) {
 		return nil, err
 	}
 	return s, s.startLights(ctx, lights)
+}
+
+// openAPI lets api reach the gateway.
+func (s *site) openAPI() {
+	s.client.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", s.gateway.Socket())
+	}, MaxIdleConnsPerHost: 64}
 }
 
 // startLights starts the processes two at a time, as there are few processors.

@@ -4,7 +4,9 @@
 //
 //     node light.mjs --join COMMAND [--hci 0] [--ssid hall] [--password correcthorse] [--thread DATASET-HEX]
 //                    [--discriminator 3840] [--passcode 20202021]
+//     node light.mjs --joined
 //
+// With --joined it is on the network already and has no Bluetooth.
 // It says {ready, qr, manual} and {switched, on}, and obeys fabrics and usage.
 // Storage is in MATTER_STORAGE_PATH.
 import { execSync } from "node:child_process";
@@ -20,6 +22,7 @@ import { obey, say, usage } from "../peers/lines.mjs";
 const { values: flags } = parseArgs({
     options: {
         join: { type: "string" },
+        joined: { type: "boolean", default: false },
         hci: { type: "string", default: "0" },
         ssid: { type: "string", default: "hall" },
         password: { type: "string", default: "correcthorse" },
@@ -30,8 +33,10 @@ const { values: flags } = parseArgs({
     },
 });
 
-Environment.default.vars.set("ble.enable", true);
-Ble.get = (ble => () => ble)(new NodeJsBle({ hciId: Number(flags.hci) }));
+if (!flags.joined) {
+    Environment.default.vars.set("ble.enable", true);
+    Ble.get = (ble => () => ble)(new NodeJsBle({ hciId: Number(flags.hci) }));
+}
 
 const { NetworkCommissioningStatus: Status } = NetworkCommissioning;
 const hex = bytes => Buffer.from(bytes).toString("hex");
@@ -105,7 +110,7 @@ const radio = {
     lastNetworkingStatus: null,
     lastNetworkId: null,
     lastConnectErrorValue: null,
-    networks: [],
+    networks: flags.joined ? [{ networkId: Buffer.from(flags.ssid), connected: true }] : [],
     scanMaxTimeSeconds: 3,
     connectMaxTimeSeconds: 10,
     ...(flags.thread === undefined
@@ -115,7 +120,7 @@ const radio = {
 
 const node = await ServerNode.create(ServerNode.RootEndpoint.with(Radio), {
     id: flags.name,
-    network: { port: 5540, ble: true },
+    network: { port: 5540, ble: !flags.joined },
     commissioning: { passcode: Number(flags.passcode), discriminator: Number(flags.discriminator) },
     productDescription: { name: flags.name, deviceType: OnOffLightDevice.deviceType },
     basicInformation: { vendorName: "matter.js", vendorId: VendorId(0xfff1), productId: 0x8000, productName: flags.name, serialNumber: flags.name, uniqueId: flags.name },

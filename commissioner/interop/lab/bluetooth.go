@@ -16,7 +16,7 @@ const (
 
 // BluetoothLight starts a matter.js light on a new host that is cut off from
 // the link until the light has joined its network: Wi-Fi or, given a dataset
-// in hex, Thread.
+// in hex, Thread. Without an air it is on its network from the start.
 func (n *Net) BluetoothLight(ctx context.Context, a *Air, name string, discriminator int, dataset string) (*Light, error) {
 	dir, err := Dir()
 	if err != nil {
@@ -26,16 +26,18 @@ func (n *Net) BluetoothLight(ctx context.Context, a *Air, name string, discrimin
 	if err != nil {
 		return nil, err
 	}
-	if err := n.ip("-n", n.name, "link set", h.port, "nomaster"); err != nil {
-		return nil, err
-	}
-	args := []string{filepath.Join(dir, "ble", "light.mjs"), "--join", fmt.Sprintf("ip -n %s link set %s master br0", n.name, h.port),
-		"--name", name, "--discriminator", strconv.Itoa(discriminator), "--ssid", SSID, "--password", Password}
+	args := []string{filepath.Join(dir, "ble", "light.mjs"), "--name", name, "--discriminator", strconv.Itoa(discriminator)}
+	env := []string{"MATTER_STORAGE_PATH=" + filepath.Join(h.Dir, "storage"), "MATTER_LOG_LEVEL=error"}
 	if dataset != "" {
 		args = append(args, "--thread", dataset)
 	}
-	env := []string{"MATTER_STORAGE_PATH=" + filepath.Join(h.Dir, "storage"), "MATTER_LOG_LEVEL=error"}
-	p, err := h.StartOn(a, env, "node", args...)
+	var p *Proc
+	if a == nil {
+		p, err = h.Start(env, "node", append(args, "--joined")...)
+	} else if err = n.ip("-n", n.name, "link set", h.port, "nomaster"); err == nil {
+		join := fmt.Sprintf("ip -n %s link set %s master br0", n.name, h.port)
+		p, err = h.StartOn(a, env, "node", append(args, "--join", join, "--ssid", SSID, "--password", Password)...)
+	}
 	if err != nil {
 		return nil, err
 	}
