@@ -23,7 +23,7 @@ const (
 	advertiseEvery = 5 * time.Millisecond  // a hostile advertisement
 	decoys         = 400                   // of which one in so many claims to be the device that is being paired
 	pesterEvery    = 20 * time.Millisecond // a malformed packet into a link of the gateway's
-	breakEvery     = 5 * time.Second       // one that ends the link, or the radio process
+	breakEvery     = 10 * time.Second      // one that ends the link, or the radio process
 )
 
 // pests are malformed L2CAP frames that go-ble bears.
