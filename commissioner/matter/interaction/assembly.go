@@ -36,7 +36,7 @@ func (a *assembly) add(chunk *reportData, size int) error {
 		case e.Data != nil:
 			a.report.Events = append(a.report.Events, EventReport{Event: *e.Data})
 		case e.Status != nil:
-			a.report.Events = append(a.report.Events, EventReport{Event: Event{Path: e.Status.Path}, Err: e.Status.Status.err(e.Status.Path.String())})
+			a.report.Events = append(a.report.Events, EventReport{Event: Event{Path: e.Status.Path}, Err: e.Status.Status.instead(e.Status.Path.String())})
 		}
 	}
 	return nil
@@ -60,9 +60,18 @@ func (a *assembly) attribute(r *attributeReport) error {
 	case r.Status != nil:
 		a.flush()
 		p := r.Status.Path
-		a.report.Attributes = append(a.report.Attributes, AttributeReport{Path: p, Err: r.Status.Status.err(p.String())})
+		a.report.Attributes = append(a.report.Attributes, AttributeReport{Path: p, Err: r.Status.Status.instead(p.String())})
 	}
 	return nil
+}
+
+// instead is the error of a status that came in the place of a value: there is
+// none, even if the status says success.
+func (s StatusIB) instead(path string) error {
+	if err := s.err(path); err != nil {
+		return err
+	}
+	return &StatusError{Status: Failure, Path: path}
 }
 
 // append adds an item to the list reported last.

@@ -89,6 +89,9 @@ func FuzzMessages(f *testing.F) {
 func FuzzReport(f *testing.F) {
 	b, _ := tlv.Marshal(seeds()[opReportData])
 	f.Add(b, b)
+	success, _ := tlv.Marshal(&reportData{Attributes: []attributeReport{{Status: &AttributeStatus{Path: Attribute(0, 6, 0)}}},
+		Events: []eventReport{{Status: &EventStatus{}}}})
+	f.Add(success, b)
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		var a assembly
 		for _, b := range [][]byte{one, two} {
