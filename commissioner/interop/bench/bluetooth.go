@@ -10,7 +10,9 @@ import (
 
 // bluetooth measures pairings of the same light over Bluetooth and over IP, in
 // turns. The air takes 10 ms to connect and 1 ms for each packet; the network
-// that the light is put on is there at once.
+// that the light is put on is there at once. Of matter.js's own are up to a
+// second in which it stops its Bluetooth before it answers
+// CommissioningComplete.
 func (b *run) bluetooth(ctx context.Context) error {
 	n, err := lab.NewNet()
 	if err != nil {
