@@ -109,6 +109,11 @@ func (p *Proc) Event(ctx context.Context, match func(json.RawMessage) bool) erro
 		case <-ctx.Done():
 			return fmt.Errorf("%s: no such event: %w%s", p, context.Cause(ctx), p.tail())
 		case <-p.done:
+			for len(p.events) > 0 { // what it said last
+				if match(<-p.events) {
+					return nil
+				}
+			}
 			return fmt.Errorf("%s has ended%s", p, p.tail())
 		}
 	}
