@@ -169,10 +169,10 @@ func Explain(err error, otherwise Code) *Failure {
 		return &Failure{Code: Code(refused.Code), Message: refused.Reason, Remedy: explanations[CodeReserve].remedy, err: err}
 	case errors.Is(err, context.Canceled):
 		return &Failure{Code: CodeCancelled, Message: explanations[CodeCancelled].message, Remedy: explanations[CodeCancelled].remedy, err: err}
+	case errors.As(err, new(errBluetooth)), errors.Is(err, exchange.ErrLinkLost): // whatever ran out meanwhile
+		return Fail(CodeBluetooth, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return Fail(CodeTime, nil)
-	case errors.As(err, new(errBluetooth)), errors.Is(err, exchange.ErrLinkLost):
-		return Fail(CodeBluetooth, err)
 	case errors.Is(err, exchange.ErrNoAck), errors.Is(err, exchange.ErrTimeout), errors.Is(err, exchange.ErrClosed):
 		return Fail(CodeUnreachable, err)
 	case errors.Is(err, securechannel.ErrPasscode):

@@ -100,10 +100,12 @@ func (p *pairing) establish(ctx context.Context) error {
 		switch {
 		case err == nil:
 			return nil
-		case lostAir(err):
-			if p.another(ctx) { // anybody can advertise the code's discriminator
+		case errors.As(err, new(errUnheard)):
+			if p.find(ctx) == nil { // anybody can advertise the code's discriminator
 				continue
 			}
+			return errUnheard{errBluetooth{errors.New("no device that advertises the code's discriminator answers")}}
+		case lostAir(err):
 			return err
 		case otherDevice(err, p.req.Code.Discriminator) && p.another(ctx):
 			continue

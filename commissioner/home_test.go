@@ -153,7 +153,11 @@ func (h *home) start(t *testing.T, mode virtual.Mode, maxFabrics int) *home {
 	h.found()
 	h.startDevice(mode, maxFabrics)
 	h.startGateway()
-	t.Cleanup(func() { h.gateway.Close(); h.device.Close() })
+	t.Cleanup(func() {
+		h.gateway.Close()
+		h.device.Close()
+		time.Sleep(time.Minute) // links that are being closed say their last
+	})
 	return h
 }
 

@@ -110,12 +110,27 @@ type errBluetooth struct{ err error }
 func (e errBluetooth) Error() string { return fmt.Sprintf("Bluetooth: %v", e.err) }
 func (e errBluetooth) Unwrap() error { return e.err }
 
+// hearLimit bounds the connection alone: a device that advertised just now
+// answers at once, or never did.
+const hearLimit = 5 * time.Second
+
+// errUnheard marks a device that was seen over Bluetooth and does not answer
+// there, as whoever invents addresses makes us see.
+type errUnheard struct{ errBluetooth }
+
+func (e errUnheard) Unwrap() error { return e.errBluetooth }
+
 // connect opens a link to the device that was found over Bluetooth.
 func (p *pairing) connect(ctx context.Context) error {
 	addr := p.found.Addrs[0]
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()
-	bearer, err := p.Bluetooth.Connect(ctx, addr)
+	hear, stop := context.WithTimeout(ctx, hearLimit)
+	defer stop()
+	bearer, err := p.Bluetooth.Connect(hear, addr)
+	if err != nil && hear.Err() != nil {
+		return errUnheard{errBluetooth{err}}
+	}
 	if err != nil {
 		return errBluetooth{err}
 	}

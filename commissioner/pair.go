@@ -155,7 +155,7 @@ func (p *pairing) run(ctx context.Context, i int) error {
 	}
 	tell(StepStarted)
 	limit := s.limit
-	if i == 0 {
+	if i <= 1 { // found, it may still turn out to be another
 		limit += p.patience
 	}
 	stepCtx, cancel := context.WithTimeout(ctx, limit)

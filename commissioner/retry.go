@@ -27,7 +27,7 @@ func (c *Commissioner) pair(ctx context.Context, req PairRequest, progress func(
 		switch {
 		case err == nil:
 			return p.admitted, p.oper, nil
-		case codeOf(err) == CodeBusy && wait > 0:
+		case (codeOf(err) == CodeBusy || codeOf(err) == CodeMember) && wait > 0: // it may be a member by that very attempt
 			again("the device still keeps to the attempt before; once more in %v", wait.Round(time.Second))
 			if !c.sleep(ctx, wait) {
 				return nil, nil, err
