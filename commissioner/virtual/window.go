@@ -92,7 +92,9 @@ func (d *Device) paired(s *exchange.Session, err error) {
 	}
 	d.window.pase = s
 	d.beacon(nil)
-	d.arm(nil, time.Minute) // a commissioner that says nothing loses its turn
+	if !d.failSafe.armed() {
+		d.arm(nil, time.Minute) // a commissioner that says nothing loses its turn
+	}
 	go func() {
 		<-s.Done()
 		d.mu.Lock()
