@@ -622,3 +622,18 @@ func TestThread(t *testing.T) {
 		}
 	})
 }
+
+// TestNetworkingStatuses gives each status a code of its own meaning and
+// something to do.
+func TestNetworkingStatuses(t *testing.T) {
+	if err := commissioner.NetworkFailure(datamodel.NetworkingOK, ""); err != nil {
+		t.Errorf("success is %v", err)
+	}
+	for s := datamodel.NetworkingOutOfRange; s <= datamodel.NetworkingUnknownError+1; s++ { // one that nobody knows yet, too
+		var f *commissioner.Failure
+		err := commissioner.NetworkFailure(s, "its own words")
+		if !errors.As(err, &f) || f.Code == "" || f.Remedy == "" || !strings.Contains(f.Message, "its own words") || !strings.Contains(f.Message, s.String()) {
+			t.Errorf("%v: %+v", s, f)
+		}
+	}
+}
