@@ -44,7 +44,7 @@ func (NoBluetooth) Restart(string) {}
 // ipHeadStart is how long the network may take to show a device that was seen
 // over Bluetooth: where both are there, the network is faster and needs no
 // credentials.
-const ipHeadStart = 400 * time.Millisecond
+const ipHeadStart = 250 * time.Millisecond
 
 // connectLimit bounds one attempt to connect over Bluetooth, the transport's
 // handshake included.
