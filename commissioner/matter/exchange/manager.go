@@ -140,14 +140,7 @@ func (m *Manager) Close() {
 	m.mu.Lock()
 	m.closed = true
 	m.cancel()
-	for _, s := range m.sessions {
-		if s != nil {
-			m.drop(s, ErrClosed)
-		}
-	}
-	for _, s := range m.unsecured {
-		m.drop(s, ErrClosed)
-	}
+	m.dropAll(func(*Session) bool { return true }, ErrClosed)
 	links := slices.Clone(m.links)
 	m.mu.Unlock()
 	for _, l := range links {
@@ -249,14 +242,19 @@ func (m *Manager) unplug(l radio.Link) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.links = slices.DeleteFunc(m.links, func(other radio.Link) bool { return other == l })
+	m.dropAll(func(s *Session) bool { return s.link == l }, ErrLinkLost)
+}
+
+// dropAll ends the sessions that match. Call it with the manager locked.
+func (m *Manager) dropAll(match func(*Session) bool, why error) {
 	for _, s := range m.sessions {
-		if s != nil && s.link == l {
-			m.drop(s, ErrLinkLost)
+		if s != nil && match(s) {
+			m.drop(s, why)
 		}
 	}
 	for _, s := range m.unsecured {
-		if s.link == l {
-			m.drop(s, ErrLinkLost)
+		if match(s) {
+			m.drop(s, why)
 		}
 	}
 }
