@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"gatehouse/commissioner/setup"
 	"gatehouse/commissioner/virtual"
 	"gatehouse/radio"
+	"gatehouse/radio/ble"
 	"gatehouse/radio/btp"
 	"gatehouse/radio/radiotest/peripheral"
 )
@@ -39,11 +38,11 @@ func (c *cli) station(log *slog.Logger) (*station, error) {
 	if c.Bluetooth == "" {
 		return nil, nil
 	}
-	n, err := strconv.ParseUint(strings.TrimPrefix(c.Bluetooth, "hci"), 10, 16)
+	n, err := ble.ParseAdapter(c.Bluetooth)
 	if err != nil {
-		return nil, fmt.Errorf("%q is not a Bluetooth adapter such as hci0", c.Bluetooth)
+		return nil, err
 	}
-	s := &station{hci: int(n), log: log}
+	s := &station{hci: n, log: log}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.network = virtual.Network{ConnectTime: 20, Delay: joinDelay, Leaves: c.Leaves, Beacon: s.beacon}
 	switch {

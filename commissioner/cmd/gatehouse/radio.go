@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
-	"strconv"
-	"strings"
-	"syscall"
 
+	"gatehouse/radio/ble"
 	"gatehouse/radio/ble/goble"
 )
 
@@ -21,16 +18,16 @@ type radioCmd struct {
 }
 
 func (c *radioCmd) Run(ctx context.Context) error {
-	number, err := strconv.ParseUint(strings.TrimPrefix(c.HCI, "hci"), 10, 16)
+	number, err := ble.ParseAdapter(c.HCI)
 	if err != nil {
-		return fmt.Errorf("%q is not a Bluetooth adapter such as hci0", c.HCI)
+		return err
 	}
 	conn, err := c.gateway(ctx)
 	if err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- goble.Run(conn, int(number)) }()
+	go func() { ended <- goble.Run(conn, number) }()
 	select {
 	case err := <-ended:
 		return err
@@ -48,13 +45,7 @@ func (c *radioCmd) gateway(ctx context.Context) (net.Conn, error) {
 		}
 		return conn, nil
 	}
-	if err := os.Remove(c.Listen); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	// Whoever can write to the socket has the adapter.
-	mask := syscall.Umask(0o077)
-	l, err := net.Listen("unix", c.Listen)
-	syscall.Umask(mask)
+	l, err := listen(c.Listen) // whoever can write to the socket has the adapter
 	if err != nil {
 		return nil, err
 	}

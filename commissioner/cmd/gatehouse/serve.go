@@ -130,8 +130,8 @@ func serveAPI(ctx context.Context, g *globals, p *portal.Portal, log *slog.Logge
 	return server.Shutdown(limit)
 }
 
-// listen makes the socket for its owner alone. The state's lock is held by
-// now, so a socket that is there already is a leftover of a gateway that died.
+// listen makes a socket for its owner alone. One that is there already is a
+// leftover of a process that died: a gateway holds its state's lock by now.
 func listen(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
@@ -139,7 +139,7 @@ func listen(path string) (net.Listener, error) {
 	defer syscall.Umask(syscall.Umask(0o177))
 	l, err := net.Listen("unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("listen on the gateway's socket: %w", err)
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
 	return l, nil
 }
