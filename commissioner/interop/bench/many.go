@@ -61,18 +61,17 @@ func (s *site) crowd(ctx context.Context, controller *lab.Proc, pair func(contex
 	if err != nil {
 		return c, err
 	}
-	lightsBefore, err := s.lightsUsage()
-	if err != nil {
-		return c, err
-	}
 	next := make(chan *lab.Light, len(s.lights))
 	for i := range lightsPerProcess { // spread over the processes
 		for j := i; j < len(s.lights); j += lightsPerProcess {
 			next <- s.lights[j]
 		}
 	}
-	c.wall, err = inflight(len(s.lights), atOnce, func() error {
-		_, err := pair(ctx, <-next)
+	c.lights, err = s.costs(func() (err error) {
+		c.wall, err = inflight(len(s.lights), atOnce, func() error {
+			_, err := pair(ctx, <-next)
+			return err
+		})
 		return err
 	})
 	if err != nil {
@@ -82,13 +81,9 @@ func (s *site) crowd(ctx context.Context, controller *lab.Proc, pair func(contex
 	if err != nil {
 		return c, err
 	}
-	lightsAfter, err := s.lightsUsage()
-	if err != nil {
-		return c, err
-	}
 	time.Sleep(settleTime)
 	rest, err := controller.Usage()
-	c.own, c.lights, c.memory = after.CPU-before.CPU, lightsAfter-lightsBefore, rest.RSS
+	c.own, c.memory = after.CPU-before.CPU, rest.RSS
 	return c, err
 }
 

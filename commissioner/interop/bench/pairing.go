@@ -93,18 +93,17 @@ func (s *site) measured(ctx context.Context, controller *lab.Proc, pair func(con
 	if err != nil {
 		return p, 0, 0, err
 	}
-	lightBefore, err := s.lightsUsage()
+	device, err = s.costs(func() (err error) {
+		p, err = pair(ctx, light)
+		return err
+	})
 	if err != nil {
-		return p, 0, 0, err
-	}
-	if p, err = pair(ctx, light); err != nil {
 		return p, 0, 0, err
 	}
 	after, err := controller.Usage()
 	if err != nil {
 		return p, 0, 0, err
 	}
-	lightAfter, err := s.lightsUsage()
 	time.Sleep(200 * time.Millisecond) // the lights' own aftermath is nobody's
-	return p, after.CPU - before.CPU, lightAfter - lightBefore, err
+	return p, after.CPU - before.CPU, device, nil
 }
