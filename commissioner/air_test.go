@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -597,7 +596,7 @@ func TestThread(t *testing.T) {
 				}
 				return datamodel.NetworkingOK
 			}})
-		network := fabric.Network{Name: "mesh", Kind: fabric.Thread, ID: binary.BigEndian.AppendUint64(nil, id)}
+		network := fabric.Network{Name: "mesh", Kind: fabric.Thread, ID: fabric.ThreadID(id)}
 		h.check(h.c.SetNetwork(t.Context(), network, seal.NewSecret(dataset.Reveal())))
 		_, err = h.pair(t.Context())
 		var f *commissioner.Failure

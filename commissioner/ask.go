@@ -2,7 +2,6 @@ package commissioner
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -91,19 +90,10 @@ func (p *pairing) ask(ctx context.Context, q Question) (a Answer, err error) {
 // take makes the answer the network that is joined.
 func (p *pairing) take(radios []netInterface, a Answer) *Failure {
 	if a.Network != "" {
-		n := p.Ledger.State().Networks[a.Network]
-		if n == nil {
-			return Fail(CodeNetworkUnknown, fmt.Errorf("%q", a.Network))
+		if err := p.chooseNamed(radios, a.Network); err != nil {
+			return Explain(err, CodeIssue)
 		}
-		for _, r := range radios {
-			if r.kind() == n.Kind {
-				if err := p.choose(option{r, n}); err != nil {
-					return Explain(err, CodeIssue)
-				}
-				return nil
-			}
-		}
-		return Fail(CodeNetworkKind, fmt.Errorf("%q is for %v", n.Name, n.Kind))
+		return nil
 	}
 	for _, r := range radios {
 		if r.kind() == a.Kind {
@@ -118,6 +108,3 @@ func (p *pairing) take(radios []netInterface, a Answer) *Failure {
 	}
 	return Fail(CodeNetworkKind, fmt.Errorf("the answer is for %v", a.Kind))
 }
-
-// extendedPANID is one as devices name networks by it.
-func extendedPANID(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }

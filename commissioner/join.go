@@ -62,7 +62,7 @@ func (p *pairing) tellNetwork(ctx context.Context) error {
 		status, text, err = p.addOnce(ctx)
 	}
 	switch {
-	case p.left(err):
+	case left(err):
 		return nil
 	case err != nil:
 		return Explain(err, CodeNetworkRefused)
@@ -74,13 +74,19 @@ func (p *pairing) addOnce(ctx context.Context) (datamodel.NetworkingStatus, stri
 	j := p.joining
 	credentials := j.secret.Reveal()
 	defer clear(credentials)
-	id, fields := datamodel.AddWiFiNetworkID, any(&datamodel.AddWiFiNetwork{SSID: j.network.ID, Credentials: credentials})
-	if j.network.Kind == fabric.Thread {
-		id, fields = datamodel.AddThreadNetworkID, &datamodel.AddThreadNetwork{Dataset: credentials}
-	}
+	id, fields := AddNetworkCommand(&j.network, credentials)
 	var r datamodel.NetworkConfigResponse
 	err := p.network(ctx, j.radio, id, 0, fields, &r)
 	return r.Status, r.Text, err
+}
+
+// AddNetworkCommand is the command of NetworkCommissioning that tells a device
+// a network, and its fields.
+func AddNetworkCommand(n *fabric.Network, credentials []byte) (interaction.CommandID, any) {
+	if n.Kind == fabric.Thread {
+		return datamodel.AddThreadNetworkID, &datamodel.AddThreadNetwork{Dataset: credentials}
+	}
+	return datamodel.AddWiFiNetworkID, &datamodel.AddWiFiNetwork{SSID: n.ID, Credentials: credentials}
 }
 
 // makeRoom removes a network that the device cannot join, or knows from an
@@ -103,7 +109,7 @@ func (p *pairing) makeRoom(ctx context.Context) bool {
 
 // left reports whether the device broke Bluetooth off, as one does that has a
 // single radio and now joins the network with it.
-func (p *pairing) left(err error) bool {
+func left(err error) bool {
 	return errors.Is(err, exchange.ErrLinkLost)
 }
 
@@ -116,13 +122,13 @@ func (p *pairing) connectNetwork(ctx context.Context) error {
 	for {
 		err := p.join(ctx)
 		if err == nil {
-			return p.saveNetwork(ctx)
+			p.saveNetwork(ctx)
+			return nil
 		}
 		if err := p.askAgain(ctx, err); err != nil {
 			return err
 		}
-		p.extend(ctx, p.joining.radio.connectTime)
-		if err := p.offerNetwork(ctx); err != nil {
+		if err := p.addNetwork(ctx); err != nil {
 			return err
 		}
 	}
@@ -148,7 +154,7 @@ func (p *pairing) join(ctx context.Context) error {
 	var r datamodel.ConnectNetworkResponse
 	err := p.network(ctx, j.radio, datamodel.ConnectNetworkID, j.radio.connectTime, &datamodel.NetworkID{ID: j.network.ID}, &r)
 	switch {
-	case p.left(err):
+	case left(err):
 		return nil // it says no more; whether it joined, CASE finds out
 	case err != nil:
 		return Explain(err, CodeNetworkFailed)
@@ -161,13 +167,12 @@ func (p *pairing) join(ctx context.Context) error {
 
 // saveNetwork keeps credentials that a person gave and that turned out right.
 // The device has joined: that they are not kept does not fail its pairing.
-func (p *pairing) saveNetwork(ctx context.Context) error {
+func (p *pairing) saveNetwork(ctx context.Context) {
 	if j := p.joining; j.save {
 		if err := p.SetNetwork(ctx, j.network, j.secret); err != nil {
 			p.Log.Warn("the network was not kept", "network", j.network.Name, "err", err)
 		}
 	}
-	return nil
 }
 
 // SetNetwork seals and commits a network's credentials.

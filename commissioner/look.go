@@ -35,8 +35,7 @@ func (p *pairing) look(ctx context.Context, radios []netInterface) (seen []Seen)
 			}
 		}
 		for _, t := range resp.Thread {
-			id := extendedPANID(t.ExtendedPANID)
-			seen = append(seen, Seen{Kind: fabric.Thread.String(), ID: id, Name: t.Name, Signal: t.RSSI})
+			seen = append(seen, Seen{Kind: fabric.Thread.String(), ID: fabric.ThreadID(t.ExtendedPANID), Name: t.Name, Signal: t.RSSI})
 		}
 	}
 	return p.tidy(seen)

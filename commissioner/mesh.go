@@ -27,21 +27,22 @@ func HostRoutes() ([]thread.Route, error) {
 }
 
 // NetworkHealth finds what keeps devices of a network from being reached from
-// here, as far as that can be known without one: nothing of Wi-Fi. blocks says
-// that none could be admitted.
-func (c *Commissioner) NetworkHealth(ctx context.Context, n *fabric.Network) (findings []Reason, blocks bool, err error) {
+// here, as far as that can be known without one: nothing of Wi-Fi.
+func (c *Commissioner) NetworkHealth(ctx context.Context, n *fabric.Network) ([]Reason, error) {
 	if n.Kind != fabric.Thread {
-		return nil, false, nil
+		return nil, nil
 	}
 	secret, err := c.Authority.OpenNetwork(n)
 	if err != nil {
-		return nil, false, Explain(err, CodeIssue)
+		return nil, Explain(err, CodeIssue)
 	}
 	defer secret.Erase()
-	return c.meshHealth(ctx, secret)
+	findings, _, err := c.meshHealth(ctx, secret)
+	return findings, err
 }
 
-// meshHealth is that of a Thread network, given its dataset.
+// meshHealth is that of a Thread network, given its dataset. blocks says that
+// no device could be admitted.
 func (c *Commissioner) meshHealth(ctx context.Context, secret seal.Secret) (findings []Reason, blocks bool, err error) {
 	raw := secret.Reveal()
 	defer clear(raw)

@@ -55,7 +55,6 @@ const connectLimit = 20 * time.Second
 // error is Bluetooth's: the network cannot fail for good.
 func (c *Commissioner) Nearby(ctx context.Context, q dnssd.Query, yield func(radio.Advertisement) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	seen := make(chan radio.Advertisement)
 	offer := func(ad radio.Advertisement) {
 		select {

@@ -110,7 +110,7 @@ func (p *pairing) settleNetwork(ctx context.Context) error {
 		return nil // on Ethernet, or what it says is of no use: it is looked for as it is
 	}
 	if p.req.Network != "" {
-		return p.chooseNamed(radios)
+		return p.chooseNamed(radios, p.req.Network)
 	}
 	known := p.known(radios)
 	switch {
@@ -135,8 +135,8 @@ type option struct {
 	network *fabric.Network
 }
 
-// known are the networks of the home that the radios could join, those that
-// are preferred first.
+// known are the networks of the home that the radios could join, of each kind
+// the preferred one first.
 func (p *pairing) known(radios []netInterface) (options []option) {
 	state := p.Ledger.State()
 	for _, r := range radios {
@@ -144,22 +144,22 @@ func (p *pairing) known(radios []netInterface) (options []option) {
 			options = append(options, option{r, n})
 		}
 	}
-	slices.SortStableFunc(options, func(a, b option) int {
-		switch {
-		case a.network.Preferred == b.network.Preferred:
-			return 0
-		case a.network.Preferred:
-			return -1
-		}
-		return 1
-	})
 	return options
 }
 
-func (p *pairing) chooseNamed(radios []netInterface) error {
-	n := p.Ledger.State().Networks[p.req.Network]
+// NetworkNamed is one of the home's networks, or a Failure.
+func (c *Commissioner) NetworkNamed(name string) (*fabric.Network, error) {
+	n := c.Ledger.State().Networks[name]
 	if n == nil {
-		return Fail(CodeNetworkUnknown, fmt.Errorf("%q", p.req.Network))
+		return nil, Fail(CodeNetworkUnknown, fmt.Errorf("%q", name))
+	}
+	return n, nil
+}
+
+func (p *pairing) chooseNamed(radios []netInterface, name string) error {
+	n, err := p.NetworkNamed(name)
+	if err != nil {
+		return err
 	}
 	for _, r := range radios {
 		if r.kind() == n.Kind {

@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -43,6 +44,9 @@ type Network struct {
 	SetAt      int64       `cbor:"5,keyasint"` // Unix ms
 	Preferred  bool        `cbor:"6,keyasint"` // among those of its kind
 }
+
+// ThreadID is the ID of the Thread network with an extended PAN id.
+func ThreadID(panID uint64) []byte { return binary.BigEndian.AppendUint64(nil, panID) }
 
 // SetNetwork adds a network, or gives the one of that name other credentials.
 // The first of a kind is preferred.

@@ -64,9 +64,9 @@ func (k *Keeper) Networks(ctx context.Context, n cert.NodeID) (networks []Device
 // AddNetwork tells a device one more of the home's networks. It goes on using
 // the one it is on, as long as that is there.
 func (k *Keeper) AddNetwork(ctx context.Context, n cert.NodeID, name string) error {
-	network := k.c.Ledger.State().Networks[name]
-	if network == nil {
-		return commissioner.Fail(commissioner.CodeNetworkUnknown, fmt.Errorf("%q", name))
+	network, err := k.c.NetworkNamed(name)
+	if err != nil {
+		return err
 	}
 	endpoint, err := k.radio(ctx, n, network.Kind)
 	if err != nil {
@@ -79,10 +79,8 @@ func (k *Keeper) AddNetwork(ctx context.Context, n cert.NodeID, name string) err
 	defer secret.Erase()
 	credentials := secret.Reveal()
 	defer clear(credentials)
-	if network.Kind == fabric.Thread {
-		return k.change(ctx, n, endpoint, datamodel.AddThreadNetworkID, &datamodel.AddThreadNetwork{Dataset: credentials})
-	}
-	return k.change(ctx, n, endpoint, datamodel.AddWiFiNetworkID, &datamodel.AddWiFiNetwork{SSID: network.ID, Credentials: credentials})
+	id, fields := commissioner.AddNetworkCommand(network, credentials)
+	return k.change(ctx, n, endpoint, id, fields)
 }
 
 // radio is the endpoint of a device's radio of a kind.

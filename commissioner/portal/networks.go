@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -92,7 +90,7 @@ func (c *Credentials) network(ctx context.Context, p *Portal) (fabric.Network, s
 		return fabric.Network{}, seal.Secret{}, threadFailure(err)
 	}
 	id, _ := d.ExtendedPANID()
-	return fabric.Network{Kind: fabric.Thread, ID: binary.BigEndian.AppendUint64(nil, id)}, seal.NewSecret(d.Reveal()), nil
+	return fabric.Network{Kind: fabric.Thread, ID: fabric.ThreadID(id)}, seal.NewSecret(d.Reveal()), nil
 }
 
 // checkWiFi holds a password to the lengths that a device takes (Matter Core
@@ -178,9 +176,9 @@ func (p *Portal) setNetwork(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (p *Portal) showNetwork(w http.ResponseWriter, name string) error {
-	n := p.C.Ledger.State().Networks[name]
-	if n == nil {
-		return commissioner.Fail(commissioner.CodeNetworkUnknown, fmt.Errorf("%q", name))
+	n, err := p.C.NetworkNamed(name)
+	if err != nil {
+		return err
 	}
 	return reply(w, viewNetwork(n))
 }
@@ -207,14 +205,13 @@ type Health struct {
 }
 
 func (p *Portal) networkHealth(w http.ResponseWriter, r *http.Request) error {
-	name := r.PathValue("name")
-	n := p.C.Ledger.State().Networks[name]
-	if n == nil {
-		return commissioner.Fail(commissioner.CodeNetworkUnknown, fmt.Errorf("%q", name))
+	n, err := p.C.NetworkNamed(r.PathValue("name"))
+	if err != nil {
+		return err
 	}
 	ctx, cancel := limited(r)
 	defer cancel()
-	findings, _, err := p.C.NetworkHealth(ctx, n)
+	findings, err := p.C.NetworkHealth(ctx, n)
 	if err != nil {
 		return err
 	}
