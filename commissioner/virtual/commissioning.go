@@ -65,11 +65,7 @@ func (d *Device) armFailSafe(_ context.Context, r *interaction.Request, fields t
 		d.arm(r.Session, time.Duration(req.Seconds)*time.Second)
 		d.breadcrumb = req.Breadcrumb
 	case f.armed():
-		time.AfterFunc(0, func() { // after this answer is on its way
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			d.rollBack()
-		})
+		d.rollBack()
 	}
 	return answer(datamodel.CommissioningOK)
 }

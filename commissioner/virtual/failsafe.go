@@ -9,6 +9,10 @@ import (
 	"gatehouse/fabric/issuer"
 )
 
+// lastAnswer is how long a session outlives what it was for: an answer is
+// still to be sent over it.
+const lastAnswer = time.Second
+
 // failSafe is what is taken back unless CommissioningComplete comes in time.
 type failSafe struct {
 	timer   *time.Timer // nil: not armed
@@ -66,7 +70,7 @@ func (d *Device) rollBack() {
 	}
 	if s := d.window.pase; s != nil {
 		d.window.pase = nil
-		go s.Close()
+		time.AfterFunc(lastAnswer, s.Close)
 	}
 	d.reopen()
 }
@@ -79,9 +83,8 @@ func (d *Device) drop(f *fabric) {
 	if d.window.opener == f {
 		d.window.opener = nil
 	}
-	// After the answer that is still to be sent over one of them.
 	sessions := d.manager.Sessions(func(s *exchange.Session) bool { return s.Kind() == exchange.CASE && s.Fabric() == f.index })
-	time.AfterFunc(time.Second, func() {
+	time.AfterFunc(lastAnswer, func() {
 		for _, s := range sessions {
 			s.Close()
 		}
