@@ -210,6 +210,7 @@ func TestControl(t *testing.T) {
 
 	// b advertises, a hears the wind and connects.
 	a.do(1, 0x0c, 0x20, 2, 1, 0)
+	a.until(4, 0x0e, 4, 1, 0x0c, 0x20) // it listens before the wind blows
 	order(`{"do":"broadcast","from":"010203040506","random":true,"kind":3,"data":"020106","rssi":-50}`, `{}`)
 	a.until(4, 0x3e, 15, 2, 1, 3, 1, 6, 5, 4, 3, 2, 1, 3, 2, 1, 6, 0xce)
 	order(`{"do":"broadcast","from":"01"}`, `{"error":"from: an address has six bytes"}`)
