@@ -44,6 +44,7 @@ type Config struct {
 	VendorID   uint16 // administrator's vendor, told to devices
 	Now        time.Time
 	Random     io.Reader      // nil: the system's
+	TPM        string         // see keyfile.Options
 	KitWork    int            // 0: seal.KitWork; less in tests
 	Cluster    cluster.Config // but for Dir and Node; its Step is every write's
 }
@@ -93,23 +94,20 @@ func Found(ctx context.Context, c Config) (*fabric.State, error) {
 
 // gatewayKeys are those of a founding that was interrupted, or new ones.
 func (c Config) gatewayKeys() (k keyfile.Keys, fresh bool, err error) {
-	if k, err = keyfile.Load(c.Dir); err == nil || !errors.Is(err, keyfile.ErrNone) {
+	options := keyfile.Options{TPM: c.TPM}
+	if k, err = keyfile.Load(c.Dir, options); err == nil || !errors.Is(err, keyfile.ErrNone) {
 		return k, false, err
 	}
-	if k.Operational, err = issuer.GenerateKey(c.Random); err != nil {
-		return k, true, err
-	}
-	if k.Sealing, err = seal.NewSealingKey(c.Random); err != nil {
-		return k, true, err
-	}
+	var node cert.NodeID
 	var b [8]byte // below 2^48, as all node ids of ours
-	for k.Node == 0 {
+	for node == 0 {
 		if _, err := io.ReadFull(c.Random, b[:6]); err != nil {
 			return k, true, err
 		}
-		k.Node = cert.NodeID(binary.LittleEndian.Uint64(b[:]))
+		node = cert.NodeID(binary.LittleEndian.Uint64(b[:]))
 	}
-	return k, true, nil
+	k, err = keyfile.New(node, options, c.Random)
+	return k, true, err
 }
 
 func (c Config) cluster(node cert.NodeID) cluster.Config {
@@ -154,7 +152,7 @@ func mint(c Config, keys keyfile.Keys) (*fabric.Command, seal.Kit, error) {
 		return nil, seal.Kit{}, err
 	}
 	generation := fabric.Generation{Number: 1, ICAC: f.ICAC}
-	public := keys.Sealing.Public()
+	public := keys.Sealing[0].Public()
 	ipk, err := keyfile.SealGeneration(c.Random, f.FabricID, &generation, f.IssuerKey, f.IPK, keys.Node, public)
 	if err != nil {
 		return nil, seal.Kit{}, err

@@ -53,7 +53,7 @@ func config(t testing.TB, log *logged) Config {
 // reopened is what the next process has.
 func reopened(t testing.TB, c Config) (*cluster.Cluster, keyfile.Keys) {
 	t.Helper()
-	keys, err := keyfile.Load(c.Dir)
+	keys, err := keyfile.Load(c.Dir, keyfile.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestRefused(t *testing.T) {
 	if b, err := os.ReadFile(c.Kit); err != nil || string(b) != "mine" {
 		t.Error("it was overwritten")
 	}
-	if _, err := keyfile.Load(c.Dir); !errors.Is(err, keyfile.ErrNone) {
+	if _, err := keyfile.Load(c.Dir, keyfile.Options{}); !errors.Is(err, keyfile.ErrNone) {
 		t.Errorf("keys were made before the kit: %v", err)
 	}
 	c.Kit += "2"
@@ -186,7 +186,7 @@ func TestRefused(t *testing.T) {
 	if _, err := Found(t.Context(), c); err == nil || !strings.Contains(err.Error(), "belongs to gateway") {
 		t.Errorf("a log whose gateway's keys are lost: %v", err)
 	}
-	if _, err := keyfile.Load(c.Dir); !errors.Is(err, keyfile.ErrNone) {
+	if _, err := keyfile.Load(c.Dir, keyfile.Options{}); !errors.Is(err, keyfile.ErrNone) {
 		t.Errorf("keys were made for another's log: %v", err)
 	}
 	if _, err := os.Stat(c.Kit); !errors.Is(err, fs.ErrNotExist) {
@@ -283,7 +283,7 @@ func TestCanaries(t *testing.T) {
 	v := keyfile.Vault{Keys: keys}
 	key, err1 := v.IssuerKey(l.State())
 	ipk, err2 := v.IPK(l.State())
-	sealing, err3 := keys.Sealing.Reveal()
+	sealing, err3 := keys.Sealing[0].Reveal()
 	if err := errors.Join(err1, err2, err3); err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestCanaries(t *testing.T) {
 		t.Errorf("only %d files were looked at", len(found))
 	}
 	for name, secret := range map[string][]byte{"root key": opened(t, c.Kit).Key.Reveal(), "issuing key": key.Reveal(), "IPK": epoch[:],
-		"operational key": keys.Operational.Reveal(), "sealing key": sealing.Reveal(), "passphrase": []byte(passphrase)} {
+		"operational key": keys.Operational.(issuer.PrivateKey).Reveal(), "sealing key": sealing.Reveal(), "passphrase": []byte(passphrase)} {
 		for where, contents := range found {
 			for _, form := range forms(secret) {
 				if bytes.Contains(contents, form) {

@@ -33,7 +33,7 @@ func (v *Vault) dataKey(f cert.FabricID, g *fabric.Generation) (seal.Secret, err
 	if wrapped == nil {
 		return seal.Secret{}, fmt.Errorf("generation %d is not wrapped to gateway %v", g.Number, v.Keys.Node)
 	}
-	return v.Keys.Sealing.Unwrap(bind(purposeDataKey, g.Number, f), wrapped)
+	return v.Keys.Sealing[0].Unwrap(bind(purposeDataKey, g.Number, f), wrapped)
 }
 
 func (v *Vault) open(s *fabric.State, format string, blob []byte) (seal.Secret, error) {

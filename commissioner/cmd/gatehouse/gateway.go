@@ -35,7 +35,7 @@ var errNoHome = &commissioner.Failure{Code: "fabric-not-founded", Message: "ther
 
 // openGateway opens a state directory that setup made.
 func openGateway(dir string, log *slog.Logger) (*gateway, error) {
-	keys, err := keyfile.Load(dir)
+	keys, err := keyfile.Load(dir, keyfile.Options{})
 	if errors.Is(err, keyfile.ErrNone) {
 		return nil, errNoHome
 	} else if err != nil {

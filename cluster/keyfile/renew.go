@@ -1,0 +1,97 @@
+package keyfile
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"gatehouse/cluster/durable"
+	"gatehouse/fabric/seal"
+)
+
+// errUnknownCurrent is no reason to drop anything: the trust state may not
+// have caught up.
+var errUnknownCurrent = errors.New("the trust state wraps to a sealing key that this gateway does not have")
+
+// Renew draws a new sealing key and writes it in front of the one that the
+// trust state wraps to. The caller then has the trust state wrap to the new
+// one's public key, and calls Settle.
+//
+// While a renewal is not settled it draws none: the new key may have been
+// proposed, and the proposal may be committed yet. With an error k comes back
+// as it was, and is good whatever was written: nobody knows of the new key.
+func Renew(dir string, k Keys, random io.Reader, step durable.Step) (Keys, error) {
+	if len(k.Sealing) > 1 {
+		return k, nil
+	}
+	fresh, err := seal.NewSealingKey(random)
+	if err != nil {
+		return k, err
+	}
+	return k.with(append([]seal.SealingKey{fresh}, k.Sealing...), dir, random, step)
+}
+
+// Settle drops the sealing keys that are older than the one the trust state
+// wraps to, whose public key is current: then whoever gets the disk later
+// opens no old envelope. Call it at each start, once the trust state has
+// caught up, and after each change of it. With an error k comes back as it
+// was; call it again.
+//
+// It never drops a key newer than current, whose proposal may be committed
+// yet, and none at all if it does not know current. It cannot erase a dropped
+// key from memory, which is up to the garbage collector once k is forgotten.
+func Settle(dir string, k Keys, current []byte, random io.Reader, step durable.Step) (Keys, error) {
+	i := slices.IndexFunc(k.Sealing, func(s seal.SealingKey) bool { return bytes.Equal(s.Public(), current) })
+	switch i {
+	case -1:
+		return k, errUnknownCurrent
+	case len(k.Sealing) - 1:
+		return k, nil
+	}
+	return k.with(slices.Clone(k.Sealing[:i+1]), dir, random, step)
+}
+
+// with is k with other sealing keys, once the disk has them.
+func (k Keys) with(sealing []seal.SealingKey, dir string, random io.Reader, step durable.Step) (Keys, error) {
+	changed := k
+	changed.Sealing = sealing
+	key, err := readKey(dir)
+	if err != nil {
+		return k, err
+	}
+	defer key.Erase()
+	file, err := changed.encode(key, random)
+	if err != nil {
+		return k, err
+	}
+	if err := replace(filepath.Join(dir, keysFile), file, step); err != nil {
+		return k, err
+	}
+	return changed, nil
+}
+
+// replace replaces a file and overwrites the old one where it lies: the disk
+// keeps what is only deleted, and the key that opens it is still there.
+func replace(path string, data []byte, step durable.Step) error {
+	old, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	if err := durable.WriteFile(step, path, data); err != nil {
+		return err
+	}
+	return step.Do("overwrite", func() error {
+		info, err := old.Stat()
+		if err != nil {
+			return err
+		}
+		if _, err := old.WriteAt(make([]byte, info.Size()), 0); err != nil {
+			return err
+		}
+		return old.Sync()
+	})
+}
