@@ -2,14 +2,25 @@
 // opens the home's secrets for it. They never leave the gateway.
 //
 // It promises that the keys are sealed, that their file is whole or not there,
-// and that a file others could read is refused. For now they are sealed to a
-// key in a file beside them, which keeps them out of careless copies and from
-// nobody with the whole disk; a TPM is to take that file's place.
+// and that a file others could read is refused.
+//
+// Where there is a TPM 2.0, it makes the operational key and never gives it
+// out, and it seals the key that seals the rest. Then the disk alone is worth
+// nothing, and neither is what was listened to between processor and TPM. This
+// does not keep the keys from whoever has the whole box, running or able to
+// boot another system: the TPM opens for whatever runs there. A policy that
+// asks for the state of the firmware and the kernel (PCRs) would, and would
+// lock the gateway out at every update of them.
+//
+// Elsewhere the keys are sealed to a key in a file beside them, which keeps
+// them out of careless copies and from nobody with the whole disk.
+//
+// A sealing key that was renewed is dropped and overwritten. A disk of flash
+// may keep its octets all the same, until it needs the room.
 package keyfile
 
 import (
 	"crypto"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,11 +50,22 @@ var ErrNone = errors.New("there are no gateway's keys")
 // Storage is what keeps a gateway's keys from whoever has its disk.
 type Storage string
 
-// FileStorage seals the keys to a key in a file beside them.
-const FileStorage Storage = "file"
+const (
+	FileStorage Storage = "file" // a key in a file beside them
+	TPMStorage  Storage = "tpm2" // a TPM 2.0
+)
 
-// Options say how keys are kept.
+// Values of Options.TPM, but for paths.
+const (
+	AutoTPM = "auto" // the kernel's, /dev/tpmrm0; none if that does not open
+	NoTPM   = "none"
+)
+
+// Options say which TPM to use.
 type Options struct {
+	// TPM is AutoTPM, NoTPM, or the path of a TPM 2.0: a character device, or
+	// the unix socket of an emulator. Empty is AutoTPM. Keys that are in a TPM
+	// stay there, keys in a file too: this only says where to find it.
 	TPM string
 }
 
@@ -63,22 +85,23 @@ type Signer interface {
 	PublicKey() cert.PublicKey
 }
 
-// contents is what is sealed.
-type contents struct {
-	Node        cert.NodeID `json:"node"`
-	Operational []byte      `json:"operational"`
-	Sealing     []byte      `json:"sealing"`
-	Before      []byte      `json:"sealing_before,omitempty"`
-}
-
-// New draws a gateway's keys. They are nowhere until Create.
-func New(node cert.NodeID, _ Options, random io.Reader) (Keys, error) {
-	operational, err := issuer.GenerateKey(random)
+// New makes a gateway's keys, in the TPM if there is one. They are in no file
+// until Create.
+func New(node cert.NodeID, o Options, random io.Reader) (Keys, error) {
+	sealing, err := seal.NewSealingKey(random)
 	if err != nil {
 		return Keys{}, err
 	}
-	sealing, err := seal.NewSealingKey(random)
-	return Keys{Node: node, Operational: operational, Sealing: []seal.SealingKey{sealing}, Storage: FileStorage}, err
+	k := Keys{Node: node, Sealing: []seal.SealingKey{sealing}, Storage: FileStorage}
+	if d := o.find(); d != nil {
+		k.Storage = TPMStorage
+		if k.Operational, err = newTPMSigner(d); err != nil {
+			return Keys{}, fmt.Errorf("make the gateway's keys in the TPM %s: %w; choose another TPM, or %q", d.path, err, NoTPM)
+		}
+		return k, nil
+	}
+	k.Operational, err = issuer.GenerateKey(random)
+	return k, err
 }
 
 // Create writes new keys into dir, which must have none.
@@ -95,17 +118,19 @@ func Create(dir string, k Keys, random io.Reader, step durable.Step) error {
 	if err != nil {
 		return err
 	}
-	// The key first: without the other file, it opens nothing.
-	raw := key.Reveal()
-	defer clear(raw)
-	if err := durable.WriteFile(step, filepath.Join(dir, fileKeyFile), raw); err != nil {
-		return err
+	if k.Storage != TPMStorage {
+		// The key first: without the other file, it opens nothing.
+		raw := key.Reveal()
+		defer clear(raw)
+		if err := durable.WriteFile(step, filepath.Join(dir, fileKeyFile), raw); err != nil {
+			return err
+		}
 	}
 	return durable.WriteFile(step, filepath.Join(dir, keysFile), file)
 }
 
 // Load reads the keys in dir. The error is ErrNone if there are none.
-func Load(dir string, _ Options) (Keys, error) {
+func Load(dir string, o Options) (Keys, error) {
 	path := filepath.Join(dir, keysFile)
 	file, err := read(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -113,24 +138,30 @@ func Load(dir string, _ Options) (Keys, error) {
 	} else if err != nil {
 		return Keys{}, err
 	}
+	if sealedByTPM(file) {
+		return loadFromTPM(path, file, o)
+	}
 	key, err := readKey(dir)
 	if err != nil {
 		return Keys{}, err
 	}
 	defer key.Erase()
-	plain, err := seal.Open(key, purpose, file)
+	c, err := open(key, path, file)
 	if err != nil {
-		return Keys{}, fmt.Errorf("%s is damaged, or not of the key beside it: %w; %s", path, err, wayOut)
+		return Keys{}, err
 	}
-	defer plain.Erase()
-	k, err := decode(plain)
+	defer c.clear()
+	k, err := c.keys(FileStorage)
+	if err == nil {
+		k.Operational, err = issuer.ParsePrivateKey(c.Operational)
+	}
 	if err != nil {
-		return Keys{}, fmt.Errorf("%s is not of this release: %w", path, err)
+		return Keys{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return k, nil
 }
 
-// readKey reads the key that seals the keys file.
+// readKey reads the key in the file beside.
 func readKey(dir string) (seal.Secret, error) {
 	raw, err := read(filepath.Join(dir, fileKeyFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -140,69 +171,6 @@ func readKey(dir string) (seal.Secret, error) {
 	}
 	defer clear(raw)
 	return seal.NewSecret(raw), nil
-}
-
-// encode is the keys file, sealed with key.
-func (k Keys) encode(key seal.Secret, random io.Reader) ([]byte, error) {
-	c := contents{Node: k.Node}
-	defer c.clear()
-	private, ok := k.Operational.(issuer.PrivateKey)
-	if !ok || len(k.Sealing) == 0 || len(k.Sealing) > 2 {
-		return nil, errors.New("these are not a gateway's keys")
-	}
-	c.Operational = private.Reveal()
-	for i, to := range []*[]byte{&c.Sealing, &c.Before}[:len(k.Sealing)] {
-		sealing, err := k.Sealing[i].Reveal()
-		if err != nil {
-			return nil, err
-		}
-		*to = sealing.Reveal()
-		sealing.Erase()
-	}
-	plain, err := json.Marshal(c)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(plain)
-	return seal.Seal(random, key, purpose, plain)
-}
-
-// decode reads what encode sealed.
-func decode(plain seal.Secret) (k Keys, err error) {
-	revealed := plain.Reveal()
-	defer clear(revealed)
-	var c contents
-	defer c.clear()
-	if json.Unmarshal(revealed, &c) != nil {
-		return Keys{}, errors.New("unknown contents") // the error might quote them
-	}
-	k = Keys{Node: c.Node, Storage: FileStorage}
-	if k.Operational, err = issuer.ParsePrivateKey(c.Operational); err != nil {
-		return Keys{}, err
-	}
-	for _, raw := range [][]byte{c.Sealing, c.Before} {
-		if raw == nil {
-			continue
-		}
-		secret := seal.NewSecret(raw)
-		sealing, err := seal.ParseSealingKey(secret)
-		secret.Erase()
-		if err != nil {
-			return Keys{}, err
-		}
-		k.Sealing = append(k.Sealing, sealing)
-	}
-	if len(k.Sealing) == 0 {
-		return Keys{}, errors.New("there is no sealing key")
-	}
-	return k, nil
-}
-
-// clear overwrites what must not stay in memory.
-func (c *contents) clear() {
-	clear(c.Operational)
-	clear(c.Sealing)
-	clear(c.Before)
 }
 
 // read reads a small file that nobody but its owner may read.

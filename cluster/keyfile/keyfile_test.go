@@ -29,17 +29,22 @@ func keys(t testing.TB, seed byte) Keys {
 
 func revealed(k Keys) []byte { return k.Operational.(issuer.PrivateKey).Reveal() }
 
-func created(t testing.TB) string {
+// created makes new keys in a new directory.
+func created(t testing.TB, o Options) (dir string, k Keys) {
 	t.Helper()
-	dir := t.TempDir()
-	if err := Create(dir, keys(t, 1), seeded(2), nil); err != nil {
+	k, err := New(1, o, seeded(1))
+	dir = t.TempDir()
+	if err == nil {
+		err = Create(dir, k, seeded(2), nil)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	return dir
+	return dir, k
 }
 
 func TestCreateAndLoad(t *testing.T) {
-	dir, want := created(t), keys(t, 1)
+	dir, want := created(t, Options{TPM: NoTPM})
 	got, err := Load(dir, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +56,7 @@ func TestCreateAndLoad(t *testing.T) {
 	if err := Create(dir, keys(t, 3), seeded(4), nil); err == nil {
 		t.Error("a gateway's keys were overwritten")
 	}
-	sealing, err := want.Sealing[0].Reveal()
+	sealing, err := got.Sealing[0].Reveal()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +85,7 @@ func TestRefused(t *testing.T) {
 			return os.WriteFile(filepath.Join(dir, fileKeyFile), make([]byte, seal.KeySize), 0o600)
 		}, wayOut},
 	} {
-		dir := created(t)
+		dir, _ := created(t, Options{TPM: NoTPM})
 		if err := c.spoil(dir); err != nil {
 			t.Fatal(err)
 		}
@@ -121,8 +126,34 @@ func TestBrokenDisk(t *testing.T) {
 			}
 		}
 	}
-	info, err := os.Stat(filepath.Join(created(t), fileKeyFile))
+	dir, _ := created(t, Options{TPM: NoTPM})
+	info, err := os.Stat(filepath.Join(dir, fileKeyFile))
 	if err != nil || info.Mode() != fs.FileMode(0o600) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
+}
+
+// TestFormat1 reads what the first release with these files wrote, and renews
+// its sealing key.
+func TestFormat1(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{keysFile, fileKeyFile} {
+		b, err := os.ReadFile(filepath.Join("testdata", "format-1", name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	k, want := reloaded(t, dir, Options{}), keys(t, 1)
+	if k.Node != want.Node || !bytes.Equal(revealed(k), revealed(want)) || k.Storage != FileStorage {
+		t.Error("other keys were read than were written")
+	}
+	wants(t, "as it was", dir, Options{}, k, want.Sealing[0].Public())
+	k, err := Renew(dir, k, seeded(2), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "renewed", dir, Options{}, k, k.Sealing[0].Public(), want.Sealing[0].Public())
 }

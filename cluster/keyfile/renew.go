@@ -20,18 +20,22 @@ var errUnknownCurrent = errors.New("the trust state wraps to a sealing key that 
 // trust state wraps to. The caller then has the trust state wrap to the new
 // one's public key, and calls Settle.
 //
-// While a renewal is not settled it draws none: the new key may have been
-// proposed, and the proposal may be committed yet. With an error k comes back
-// as it was, and is good whatever was written: nobody knows of the new key.
+// While a renewal is not settled it draws none, and makes sure of the one that
+// is there: it may have been proposed, and may be committed yet. With an error
+// k comes back as it was, and is good whatever was written.
 func Renew(dir string, k Keys, random io.Reader, step durable.Step) (Keys, error) {
-	if len(k.Sealing) > 1 {
-		return k, nil
-	}
-	fresh, err := seal.NewSealingKey(random)
+	kept, err := k.kept(dir)
 	if err != nil {
 		return k, err
 	}
-	return k.with(append([]seal.SealingKey{fresh}, k.Sealing...), dir, random, step)
+	if len(kept) == 1 {
+		fresh, err := seal.NewSealingKey(random)
+		if err != nil {
+			return k, err
+		}
+		kept = append([]seal.SealingKey{fresh}, kept...)
+	}
+	return k.with(kept, dir, random, step)
 }
 
 // Settle drops the sealing keys that are older than the one the trust state
@@ -44,25 +48,40 @@ func Renew(dir string, k Keys, random io.Reader, step durable.Step) (Keys, error
 // yet, and none at all if it does not know current. It cannot erase a dropped
 // key from memory, which is up to the garbage collector once k is forgotten.
 func Settle(dir string, k Keys, current []byte, random io.Reader, step durable.Step) (Keys, error) {
-	i := slices.IndexFunc(k.Sealing, func(s seal.SealingKey) bool { return bytes.Equal(s.Public(), current) })
-	switch i {
-	case -1:
-		return k, errUnknownCurrent
-	case len(k.Sealing) - 1:
+	if last := k.Sealing[len(k.Sealing)-1]; bytes.Equal(last.Public(), current) {
 		return k, nil
 	}
-	return k.with(slices.Clone(k.Sealing[:i+1]), dir, random, step)
+	kept, err := k.kept(dir)
+	if err != nil {
+		return k, err
+	}
+	i := slices.IndexFunc(kept, func(s seal.SealingKey) bool { return bytes.Equal(s.Public(), current) })
+	if i < 0 {
+		return k, errUnknownCurrent
+	}
+	return k.with(kept[:i+1:i+1], dir, random, step)
+}
+
+// kept are the sealing keys on the disk, which are the ones to go on from:
+// what failed to be written may be there all the same.
+func (k Keys) kept(dir string) ([]seal.SealingKey, error) {
+	o := Options{TPM: NoTPM}
+	if signer, ok := k.Operational.(*tpmSigner); ok {
+		o.TPM = signer.tpm.path
+	}
+	loaded, err := Load(dir, o)
+	return loaded.Sealing, err
 }
 
 // with is k with other sealing keys, once the disk has them.
 func (k Keys) with(sealing []seal.SealingKey, dir string, random io.Reader, step durable.Step) (Keys, error) {
-	changed := k
-	changed.Sealing = sealing
-	key, err := readKey(dir)
+	key, err := k.fileKey(dir, random)
 	if err != nil {
 		return k, err
 	}
 	defer key.Erase()
+	changed := k
+	changed.Sealing = sealing
 	file, err := changed.encode(key, random)
 	if err != nil {
 		return k, err
@@ -71,6 +90,14 @@ func (k Keys) with(sealing []seal.SealingKey, dir string, random io.Reader, step
 		return k, err
 	}
 	return changed, nil
+}
+
+// fileKey is the key to seal a new keys file with. In a TPM's it is a new one.
+func (k Keys) fileKey(dir string, random io.Reader) (seal.Secret, error) {
+	if k.Storage == TPMStorage {
+		return seal.RandomSecret(random)
+	}
+	return readKey(dir)
 }
 
 // replace replaces a file and overwrites the old one where it lies: the disk
