@@ -44,7 +44,7 @@ type Config struct {
 	VendorID   uint16 // administrator's vendor, told to devices
 	Now        time.Time
 	Random     io.Reader      // nil: the system's
-	TPM        string         // see keyfile.Options
+	TPM        string         // what keeps the gateway's keys; see keyfile.Options
 	KitWork    int            // 0: seal.KitWork; less in tests
 	Cluster    cluster.Config // but for Dir and Node; its Step is every write's
 }

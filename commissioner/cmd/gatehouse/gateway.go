@@ -33,13 +33,14 @@ func clusterConfig(log *slog.Logger) cluster.Config {
 
 var errNoHome = &commissioner.Failure{Code: "fabric-not-founded", Message: "there is no home here yet", Remedy: "found one with `gatehouse setup`"}
 
-// openGateway opens a state directory that setup made.
-func openGateway(dir string, log *slog.Logger) (*gateway, error) {
-	keys, err := keyfile.Load(dir, keyfile.Options{})
+// openGateway opens a state directory that setup made; tpm is as in
+// keyfile.Options.
+func openGateway(dir, tpm string, log *slog.Logger) (*gateway, error) {
+	keys, err := keyfile.Load(dir, keyfile.Options{TPM: tpm})
 	if errors.Is(err, keyfile.ErrNone) {
 		return nil, errNoHome
 	} else if err != nil {
-		return nil, err
+		return nil, &commissioner.Failure{Code: "gateway-keys-unusable", Message: err.Error(), Remedy: "if they are in a TPM that is not /dev/tpmrm0, name it with --tpm"}
 	}
 	cfg := clusterConfig(log)
 	cfg.Dir, cfg.Node = found.LogDir(dir), keys.Node

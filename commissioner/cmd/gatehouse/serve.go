@@ -34,6 +34,7 @@ type serveCmd struct {
 	Port      uint16   `help:"UDP port for Matter; 0 takes any." default:"0"`
 	Bluetooth string   `help:"Bluetooth adapter, such as hci0; none for a gateway without." default:"hci0"`
 	Radio     string   `help:"Unix socket where gatehouse radio is kept running by somebody else." placeholder:"SOCKET" type:"path"`
+	TPM       string   `name:"tpm" help:"Where the TPM is that has the gateway's keys, if they are in one: a device or a unix socket; auto is /dev/tpmrm0." default:"auto" env:"GATEHOUSE_TPM"`
 	front     `embed:""`
 	LogLevel  string `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error"`
 }
@@ -47,7 +48,7 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) (err error) {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	gateway, err := openGateway(g.State, log)
+	gateway, err := openGateway(g.State, c.TPM, log)
 	if err != nil {
 		return err
 	}

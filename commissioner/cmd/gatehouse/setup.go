@@ -26,6 +26,7 @@ type setupCmd struct {
 	Gateway        string `help:"Name of this gateway." default:"gateway"`
 	Kit            string `help:"File of the recovery kit, which brings the root key back. Keep it elsewhere." required:"" type:"path"`
 	PassphraseFile string `help:"File whose first line is the kit's passphrase; asked for if there is none." type:"existingfile"`
+	TPM            string `name:"tpm" help:"What keeps the gateway's keys: a TPM 2.0, given as a device or a unix socket, or none, a file. auto is /dev/tpmrm0 if it opens, else a file." default:"auto" env:"GATEHOUSE_TPM"`
 }
 
 // founded is what setup tells.
@@ -43,7 +44,7 @@ func (c *setupCmd) Run(ctx context.Context, g *globals) error {
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := found.Found(ctx, found.Config{Dir: g.State, Kit: c.Kit, Passphrase: passphrase, Home: c.Name, Gateway: c.Gateway,
-		VendorID: testVendor, Now: time.Now(), Cluster: clusterConfig(log)})
+		VendorID: testVendor, Now: time.Now(), TPM: c.TPM, Cluster: clusterConfig(log)})
 	if errors.Is(err, found.ErrFounded) {
 		return &commissioner.Failure{Code: "fabric-already-founded", Message: "this directory has a home already",
 			Remedy: "start it with `gatehouse serve`, or choose another --state"}
