@@ -15,23 +15,50 @@ import (
 // refused with a *Refusal changes nothing but Index and Time. s is left as it
 // was.
 func Apply(s *State, index uint64, c *Command) (*State, error) {
-	next := *s
-	next.Version = Version
-	next.Index = index
-	next.Time = max(s.Time, c.Time)
-	if c.Version == 0 || c.Version > Version {
-		return &next, refuse(CodeUnknownKind, fmt.Sprintf("the command is of version %d, this release knows %d", c.Version, Version))
+	before := *s
+	before.Index = index
+	before.Time = max(s.Time, c.Time)
+	if len(c.Request) > 0 {
+		if o := s.outcome(c.Request); o != nil {
+			return &before, o.err()
+		}
 	}
-	before := next
-	if err := next.apply(c); err != nil {
-		return &before, err
+	next := before
+	err := next.apply(c)
+	if err != nil {
+		next = before
 	}
-	return &next, nil
+	next.Version = next.lowest()
+	if len(c.Request) > 0 {
+		next.remember(c.Request, err)
+	}
+	return &next, err
+}
+
+// Needs is the first version that knows a command of this kind, and all of its
+// fields that are set. No command is taken that some gateway of the home would
+// not understand.
+func (c *Command) Needs() uint8 {
+	switch {
+	case len(c.Request) > 0, c.ReserveGateway != nil, c.RenewGateway != nil, c.IssueGateway != nil, c.EvictGateway != nil,
+		c.SetSealKey != nil, c.Reseal != nil, c.TakeOver != nil, c.SetAccess != nil, c.DescribeGateway != nil,
+		c.Found != nil && c.Found.Keyring != nil, c.Reserve != nil && c.Reserve.FailSafe != 0, c.Issue != nil && c.Issue.Gateway != 0,
+		c.Admit != nil && (c.Admit.Gateway != 0 || c.Admit.Access != 0), c.Abandon != nil && c.Abandon.Gateway != 0:
+		return 2
+	}
+	return 1
 }
 
 func (s *State) apply(c *Command) error {
-	if c.Found != nil {
+	switch {
+	case c.Version != c.Needs():
+		return refuse(CodeUnknownKind, fmt.Sprintf("the command says version %d and needs %d", c.Version, c.Needs()))
+	case c.Found != nil:
 		return s.found(c.Found)
+	case c.DescribeGateway == nil && c.Version > s.lowest(): // which is how a gateway says that it was updated
+		return refuse(CodeOldMember, fmt.Sprintf("a gateway knows version %d only, this takes %d", s.lowest(), c.Version))
+	case len(c.Request) != 0 && len(c.Request) != RequestSize:
+		return refuse(CodeInvalid, "a request's id has a wrong length")
 	}
 	if !s.Founded() {
 		return refuse(CodeNotFounded, "this gateway has no fabric yet")
@@ -68,6 +95,24 @@ func (s *State) apply(c *Command) error {
 		return s.removeNetwork(c.RemoveNetwork)
 	case c.PreferNetwork != nil:
 		return s.preferNetwork(c.PreferNetwork)
+	case c.DescribeGateway != nil:
+		return s.describeGateway(c.DescribeGateway)
+	case c.ReserveGateway != nil:
+		return s.reserveGateway(c.ReserveGateway)
+	case c.RenewGateway != nil:
+		return s.renewGateway(c.RenewGateway)
+	case c.IssueGateway != nil:
+		return s.issueGateway(c.IssueGateway)
+	case c.EvictGateway != nil:
+		return s.evictGateway(c.EvictGateway)
+	case c.SetSealKey != nil:
+		return s.setSealKey(c.SetSealKey)
+	case c.Reseal != nil:
+		return s.reseal(c.Reseal)
+	case c.TakeOver != nil:
+		return s.takeOver(c.TakeOver)
+	case c.SetAccess != nil:
+		return s.setAccess(c.SetAccess)
 	}
 	return refuse(CodeUnknownKind, "the command is of a kind this release does not know")
 }
@@ -84,7 +129,7 @@ func (s *State) found(f *Found) error {
 		return refuse(CodeInvalid, "the first gateway lacks its node id or certificate")
 	}
 	gateway := f.Gateway
-	s.Home = f.Home
+	s.Home, s.Keyring = f.Home, f.Keyring
 	s.Generations = []Generation{f.Generation}
 	s.Gateways = map[cert.NodeID]*Gateway{gateway.Node: &gateway}
 	s.Devices = map[cert.NodeID]*Device{}
@@ -92,6 +137,9 @@ func (s *State) found(f *Found) error {
 	s.Anchors = map[string]*Anchor{}
 	s.Exceptions = map[string]*Exception{}
 	s.Zones = map[string]*Zone{}
+	if s.Keyring != nil && !s.SealedRight() {
+		return refuse(CodeInvalid, "the keyring is not for the first gateway")
+	}
 	return s.addZone(&AddZone{defaultZone})
 }
 
@@ -100,25 +148,28 @@ func (s *State) reserve(r *Reserve) error {
 	if zone == "" {
 		zone = defaultZone
 	}
+	deadline := r.Deadline
+	if r.FailSafe != 0 { // no gateway's clock has a say
+		deadline = s.Time + r.FailSafe
+	}
 	switch {
 	case !r.Node.Operational():
 		return refuse(CodeInvalid, "the node id is not an operational one")
 	case s.Used(r.Node):
 		return refuse(CodeUsed, fmt.Sprintf("node id %v was given before", r.Node))
-	case s.Gateways[r.Gateway] == nil:
+	case s.Gateways[r.Gateway] == nil || !s.Gateways[r.Gateway].Member():
 		return refuse(CodeNotAMember, fmt.Sprintf("gateway %v is not a member", r.Gateway))
 	case s.Zones[zone] == nil:
 		return refuse(CodeZone, fmt.Sprintf("there is no zone %q", zone))
 	case len(s.Devices) >= MaxDevices || len(s.Tombstones) >= MaxTombstones:
 		return refuse(CodeFull, fmt.Sprintf("the home has %d devices and %d former ones", len(s.Devices), len(s.Tombstones)))
-	case r.Deadline <= s.Time || r.Deadline > s.Time+int64(MaxReservation)/millisecond:
+	case deadline <= s.Time || deadline > s.Time+int64(MaxReservation)/millisecond:
 		return refuse(CodeInvalid, "the deadline is past, or further off than a pairing may take")
 	case len(r.Name) > MaxText:
 		return refuse(CodeInvalid, "the name is too long")
 	}
-	g := s.Generation()
-	s.putDevice(&Device{Node: r.Node, Phase: Reserved, Gateway: r.Gateway, Zone: zone, Deadline: r.Deadline, Generation: g.Number,
-		Serial: serial(g.Number, s.Index), Name: r.Name, Facts: r.Facts.bounded(), Attested: r.Attested})
+	s.putDevice(&Device{Node: r.Node, Phase: Reserved, Gateway: r.Gateway, Zone: zone, Deadline: deadline, FailSafe: r.FailSafe,
+		Generation: s.Generation().Number, Serial: s.nextSerial(), Name: r.Name, Facts: r.Facts.bounded(), Attested: r.Attested})
 	return nil
 }
 
@@ -160,6 +211,9 @@ func (s *State) putDevice(d *Device) {
 
 func (s *State) issue(c *Issue) error {
 	d, err := s.device(c.Node, Reserved)
+	if err == nil {
+		err = d.owned(c.Gateway)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -175,16 +229,22 @@ func (s *State) issue(c *Issue) error {
 
 func (s *State) admit(c *Admit) error {
 	d, err := s.device(c.Node, Issued)
+	if err == nil {
+		err = d.owned(c.Gateway)
+	}
 	if err != nil {
 		return err
 	}
-	d.Phase, d.AdmittedAt = Admitted, s.Time
+	d.Phase, d.AdmittedAt, d.Access = Admitted, s.Time, c.Access
 	s.putDevice(d)
 	return nil
 }
 
 func (s *State) abandon(c *Abandon) error {
 	d, err := s.device(c.Node, Reserved, Issued)
+	if err == nil {
+		err = d.owned(c.Gateway)
+	}
 	if err != nil {
 		return err
 	}

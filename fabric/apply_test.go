@@ -26,7 +26,7 @@ type ledger struct {
 func (l *ledger) apply(c Command) Code {
 	l.t.Helper()
 	if c.Version == 0 {
-		c.Version = Version
+		c.Version = c.Needs()
 	}
 	if c.Time == 0 {
 		c.Time = l.state.Time
@@ -68,8 +68,8 @@ func issue(n cert.NodeID) Command {
 	return Command{Issue: &Issue{Node: n, NOCHash: bytes.Repeat([]byte{1}, 32), PublicKey: bytes.Repeat([]byte{4}, 65)}}
 }
 
-func admit(n cert.NodeID) Command   { return Command{Admit: &Admit{n}} }
-func abandon(n cert.NodeID) Command { return Command{Abandon: &Abandon{n, "test"}} }
+func admit(n cert.NodeID) Command   { return Command{Admit: &Admit{Node: n}} }
+func abandon(n cert.NodeID) Command { return Command{Abandon: &Abandon{Node: n, Reason: "test"}} }
 func remove(n cert.NodeID) Command  { return Command{Remove: &Remove{n, "test"}} }
 
 func TestPairing(t *testing.T) {
@@ -97,7 +97,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"second founding":    {nil, Command{Found: &Found{}}, CodeFounded},
 		"no kind":            {nil, Command{}, CodeUnknownKind},
-		"newer release":      {nil, Command{Version: Version + 1, Admit: &Admit{7}}, CodeUnknownKind},
+		"newer release":      {nil, Command{Version: Version + 1, Admit: &Admit{Node: 7}}, CodeUnknownKind},
 		"node id 0":          {nil, reserve(0), CodeInvalid},
 		"group node id":      {nil, reserve(0xFFFF_FFFF_FFFF_0001), CodeInvalid},
 		"gateway's node id":  {nil, reserve(gateway), CodeUsed},
@@ -123,12 +123,12 @@ func TestRefusals(t *testing.T) {
 		"past exception":     {nil, Command{AddException: &Exception{Name: "x", Expires: start}}, CodeInvalid},
 		"no SSID":            {nil, wifi("attic", ""), CodeInvalid},
 		"long SSID":          {nil, wifi("attic", strings.Repeat("x", 33)), CodeInvalid},
-		"short PAN id":       {nil, Command{SetNetwork: &SetNetwork{Name: "mesh", Kind: Thread, ID: []byte("1234567"), Sealed: []byte("x"), Generation: 1}}, CodeInvalid},
-		"no kind of network": {nil, Command{SetNetwork: &SetNetwork{Name: "mesh", ID: []byte("12345678"), Sealed: []byte("x"), Generation: 1}}, CodeInvalid},
+		"short PAN id":       {nil, Command{SetNetwork: &SetNetwork{Name: "mesh", Kind: Thread, ID: []byte("1234567"), Sealed: []byte("x"), DataKey: 1}}, CodeInvalid},
+		"no kind of network": {nil, Command{SetNetwork: &SetNetwork{Name: "mesh", ID: []byte("12345678"), Sealed: []byte("x"), DataKey: 1}}, CodeInvalid},
 		"nameless network":   {nil, wifi("", "ssid"), CodeInvalid},
-		"no credentials":     {nil, Command{SetNetwork: &SetNetwork{Name: "a", Kind: WiFi, ID: []byte("ssid"), Generation: 1}}, CodeInvalid},
-		"other generation":   {nil, Command{SetNetwork: &SetNetwork{Name: "a", Kind: WiFi, ID: []byte("ssid"), Sealed: []byte("x"), Generation: 2}}, CodeInvalid},
-		"other kind":         {[]Command{wifi("a", "ssid")}, Command{SetNetwork: &SetNetwork{Name: "a", Kind: Thread, ID: []byte("12345678"), Sealed: []byte("x"), Generation: 1}}, CodeExists},
+		"no credentials":     {nil, Command{SetNetwork: &SetNetwork{Name: "a", Kind: WiFi, ID: []byte("ssid"), DataKey: 1}}, CodeInvalid},
+		"other data key":     {nil, Command{SetNetwork: &SetNetwork{Name: "a", Kind: WiFi, ID: []byte("ssid"), Sealed: []byte("x"), DataKey: 2}}, CodeSealing},
+		"other kind":         {[]Command{wifi("a", "ssid")}, Command{SetNetwork: &SetNetwork{Name: "a", Kind: Thread, ID: []byte("12345678"), Sealed: []byte("x"), DataKey: 1}}, CodeExists},
 		"unknown network":    {nil, Command{RemoveNetwork: &RemoveNetwork{"x"}}, CodeNoNetwork},
 		"unknown preferred":  {nil, Command{PreferNetwork: &PreferNetwork{"x"}}, CodeNoNetwork},
 		"unknown exception":  {nil, Command{RemoveException: &RemoveException{"x"}}, CodeNoException},
@@ -149,13 +149,13 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 	l := &ledger{t, &State{}}
-	if got := l.apply(Command{Time: start, Admit: &Admit{7}}); got != CodeNotFounded {
+	if got := l.apply(Command{Time: start, Admit: &Admit{Node: 7}}); got != CodeNotFounded {
 		t.Errorf("without a fabric: %q", got)
 	}
 }
 
 func wifi(name, ssid string) Command {
-	return Command{SetNetwork: &SetNetwork{Name: name, Kind: WiFi, ID: []byte(ssid), Sealed: []byte("sealed"), Generation: 1}}
+	return Command{SetNetwork: &SetNetwork{Name: name, Kind: WiFi, ID: []byte(ssid), Sealed: []byte("sealed"), DataKey: 1}}
 }
 
 // TestNetworks keeps exactly one network of a kind preferred, whatever
@@ -172,7 +172,7 @@ func TestNetworks(t *testing.T) {
 		}
 		return strings.Join(names, " ")
 	}
-	mesh := Command{SetNetwork: &SetNetwork{Name: "mesh", Kind: Thread, ID: []byte("12345678"), Sealed: []byte("sealed"), Generation: 1}}
+	mesh := Command{SetNetwork: &SetNetwork{Name: "mesh", Kind: Thread, ID: []byte("12345678"), Sealed: []byte("sealed"), DataKey: 1}}
 	for _, s := range []struct {
 		c    Command
 		want string

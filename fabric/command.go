@@ -5,8 +5,8 @@ import "gatehouse/fabric/cert"
 // Command is one change of the trust state: exactly one of its pointers is
 // set. Fields are only ever added, with new keys.
 type Command struct {
-	Version uint8 `cbor:"0,keyasint"`
-	Time    int64 `cbor:"1,keyasint"` // Unix ms, of the gateway that proposes
+	Version uint8 `cbor:"0,keyasint"` // the first that knows its kind
+	Time    int64 `cbor:"1,keyasint"` // Unix ms, of the leader
 
 	Found           *Found           `cbor:"2,keyasint,omitempty"`
 	Reserve         *Reserve         `cbor:"3,keyasint,omitempty"`
@@ -24,6 +24,19 @@ type Command struct {
 	SetNetwork      *SetNetwork      `cbor:"15,keyasint,omitempty"`
 	RemoveNetwork   *RemoveNetwork   `cbor:"16,keyasint,omitempty"`
 	PreferNetwork   *PreferNetwork   `cbor:"17,keyasint,omitempty"`
+
+	// Request tells a command that is sent again from a new one.
+	Request []byte `cbor:"18,keyasint,omitempty"`
+
+	DescribeGateway *DescribeGateway `cbor:"19,keyasint,omitempty"`
+	ReserveGateway  *ReserveGateway  `cbor:"20,keyasint,omitempty"`
+	RenewGateway    *RenewGateway    `cbor:"21,keyasint,omitempty"`
+	IssueGateway    *IssueGateway    `cbor:"22,keyasint,omitempty"`
+	EvictGateway    *EvictGateway    `cbor:"23,keyasint,omitempty"`
+	SetSealKey      *SetSealKey      `cbor:"24,keyasint,omitempty"`
+	Reseal          *Reseal          `cbor:"25,keyasint,omitempty"`
+	TakeOver        *TakeOver        `cbor:"26,keyasint,omitempty"`
+	SetAccess       *SetAccess       `cbor:"27,keyasint,omitempty"`
 }
 
 // Found begins the fabric, with its first gateway and generation.
@@ -31,6 +44,7 @@ type Found struct {
 	Home       Home       `cbor:"0,keyasint"`
 	Generation Generation `cbor:"1,keyasint"`
 	Gateway    Gateway    `cbor:"2,keyasint"`
+	Keyring    *Keyring   `cbor:"3,keyasint,omitempty"`
 }
 
 // Reserve sets a node id and a serial number aside for a device that is about
@@ -39,10 +53,11 @@ type Reserve struct {
 	Node     cert.NodeID `cbor:"0,keyasint"`
 	Gateway  cert.NodeID `cbor:"1,keyasint"`
 	Zone     string      `cbor:"2,keyasint"` // empty: the home's default
-	Deadline int64       `cbor:"3,keyasint"` // Unix ms
+	Deadline int64       `cbor:"3,keyasint"` // Unix ms; unless FailSafe is given
 	Facts    Facts       `cbor:"4,keyasint"`
 	Attested Attested    `cbor:"5,keyasint"`
 	Name     string      `cbor:"6,keyasint"`
+	FailSafe int64       `cbor:"7,keyasint,omitempty"` // ms from now
 }
 
 // Issue records the certificate of a reservation before any device gets it.
@@ -50,17 +65,21 @@ type Issue struct {
 	Node      cert.NodeID `cbor:"0,keyasint"`
 	NOCHash   []byte      `cbor:"1,keyasint"`
 	PublicKey []byte      `cbor:"2,keyasint"`
+	Gateway   cert.NodeID `cbor:"3,keyasint,omitempty"` // who proposes; 0: not told
 }
 
 // Admit says that the device belongs.
 type Admit struct {
-	Node cert.NodeID `cbor:"0,keyasint"`
+	Node    cert.NodeID `cbor:"0,keyasint"`
+	Gateway cert.NodeID `cbor:"1,keyasint,omitempty"` // who proposes; 0: not told
+	Access  uint16      `cbor:"2,keyasint,omitempty"` // version of the gateways' CAT in its list
 }
 
 // Abandon ends a pairing that will not be finished.
 type Abandon struct {
-	Node   cert.NodeID `cbor:"0,keyasint"`
-	Reason string      `cbor:"1,keyasint"`
+	Node    cert.NodeID `cbor:"0,keyasint"`
+	Reason  string      `cbor:"1,keyasint"`
+	Gateway cert.NodeID `cbor:"2,keyasint,omitempty"` // who proposes; 0: not told
 }
 
 // Remove ends an admitted device's belonging.
@@ -118,6 +137,11 @@ const (
 	CodeNoException  Code = "exception-unknown"
 	CodeNoNetwork    Code = "network-unknown"
 	CodeNotAMember   Code = "gateway-not-a-member"
+	CodeOwner        Code = "device-of-another-gateway"
+	CodeSerial       Code = "serial-not-reserved"
+	CodeLastGateway  Code = "last-gateway"
+	CodeSealing      Code = "sealing-changed-meanwhile"
+	CodeOldMember    Code = "gateway-of-an-older-release"
 	CodeUnknownKind  Code = "command-of-a-newer-release"
 	CodeStateVersion Code = "state-of-another-release"
 )

@@ -36,13 +36,15 @@ func (k NetworkKind) String() string {
 // Network is one that devices are put on. The trust state has its credentials
 // as ciphertext only.
 type Network struct {
-	Name       string      `cbor:"0,keyasint"`
-	Kind       NetworkKind `cbor:"1,keyasint"`
-	ID         []byte      `cbor:"2,keyasint"` // SSID or extended PAN id: what a device calls it by
-	Sealed     []byte      `cbor:"3,keyasint"` // password or operational dataset
-	Generation uint32      `cbor:"4,keyasint"` // whose data key it is sealed with
-	SetAt      int64       `cbor:"5,keyasint"` // Unix ms
-	Preferred  bool        `cbor:"6,keyasint"` // among those of its kind
+	Name      string      `cbor:"0,keyasint"`
+	Kind      NetworkKind `cbor:"1,keyasint"`
+	ID        []byte      `cbor:"2,keyasint"` // SSID or extended PAN id: what a device calls it by
+	Sealed    []byte      `cbor:"3,keyasint"` // password or operational dataset
+	DataKey   uint32      `cbor:"4,keyasint"` // number of the data key it is sealed with
+	SetAt     int64       `cbor:"5,keyasint"` // Unix ms
+	Preferred bool        `cbor:"6,keyasint"` // among those of its kind
+	// Exposed says that a gateway was evicted which knew the credentials.
+	Exposed bool `cbor:"7,keyasint,omitempty"`
 }
 
 // ThreadID is the ID of the Thread network with an extended PAN id.
@@ -51,11 +53,11 @@ func ThreadID(panID uint64) []byte { return binary.BigEndian.AppendUint64(nil, p
 // SetNetwork adds a network, or gives the one of that name other credentials.
 // The first of a kind is preferred.
 type SetNetwork struct {
-	Name       string      `cbor:"0,keyasint"`
-	Kind       NetworkKind `cbor:"1,keyasint"`
-	ID         []byte      `cbor:"2,keyasint"`
-	Sealed     []byte      `cbor:"3,keyasint"`
-	Generation uint32      `cbor:"4,keyasint"`
+	Name    string      `cbor:"0,keyasint"`
+	Kind    NetworkKind `cbor:"1,keyasint"`
+	ID      []byte      `cbor:"2,keyasint"`
+	Sealed  []byte      `cbor:"3,keyasint"`
+	DataKey uint32      `cbor:"4,keyasint"`
 }
 
 // RemoveNetwork forgets a network. Devices that are on it stay there.
@@ -103,14 +105,14 @@ func (s *State) setNetwork(c *SetNetwork) error {
 		return refuse(CodeInvalid, "a network is for Wi-Fi or for Thread")
 	case len(c.Sealed) == 0 || len(c.Sealed) > MaxBlob:
 		return refuse(CodeInvalid, "the network's credentials are missing or too long")
-	case s.Generation().Number != c.Generation:
-		return refuse(CodeInvalid, "the credentials are sealed for another generation")
+	case s.DataKey() != c.DataKey:
+		return refuse(CodeSealing, "the credentials are sealed with a key that is no longer in use")
 	case before != nil && before.Kind != c.Kind:
 		return refuse(CodeExists, fmt.Sprintf("%q is a network of the other kind", c.Name))
 	case before == nil && len(s.Networks) >= MaxNetworks:
 		return refuse(CodeFull, fmt.Sprintf("the home has %d networks", len(s.Networks)))
 	}
-	s.putNetwork(&Network{Name: c.Name, Kind: c.Kind, ID: c.ID, Sealed: c.Sealed, Generation: c.Generation, SetAt: s.Time,
+	s.putNetwork(&Network{Name: c.Name, Kind: c.Kind, ID: c.ID, Sealed: c.Sealed, DataKey: c.DataKey, SetAt: s.Time,
 		Preferred: before != nil && before.Preferred || len(s.NetworksOf(c.Kind)) == 0})
 	return nil
 }

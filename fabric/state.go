@@ -16,9 +16,9 @@ import (
 	"gatehouse/fabric/cert"
 )
 
-// Version of the State and of the Commands this release writes. A release
-// reads its own and the one before.
-const Version = 1
+// Version is the newest version of State and Commands that this release knows.
+// It writes what all gateways of the home know: State.Version.
+const Version = 2
 
 // Limits of ours. They bound what a snapshot can grow to.
 const (
@@ -65,18 +65,22 @@ type State struct {
 	Exceptions  map[string]*Exception      `cbor:"10,keyasint"`           // by name
 	Revocations []byte                     `cbor:"11,keyasint"`           // revocation set, JSON as published
 	Networks    map[string]*Network        `cbor:"12,keyasint,omitempty"` // by name
+	Keyring     *Keyring                   `cbor:"13,keyasint,omitempty"` // nil in a home of version 1
+	Recent      []Outcome                  `cbor:"14,keyasint,omitempty"` // of requests, oldest first
 }
 
-// Home is what never changes while the fabric lives.
+// Home is what the fabric rests on.
 type Home struct {
 	Name     string        `cbor:"0,keyasint"`
 	FabricID cert.FabricID `cbor:"1,keyasint"`
 	Root     []byte        `cbor:"2,keyasint"` // RCAC, TLV
 	Birth    int64         `cbor:"3,keyasint"` // Unix ms; every certificate's NotBefore
 	VendorID uint16        `cbor:"4,keyasint"` // administrator's, told to devices
-	// GatewayCAT is what devices' ACLs name as their administrators.
+	// GatewayCAT is what devices' ACLs name as their administrators. Its
+	// version grows with each eviction.
 	GatewayCAT cert.CAT `cbor:"5,keyasint"`
-	IPK        []byte   `cbor:"6,keyasint"` // epoch key, sealed
+	IPK        []byte   `cbor:"6,keyasint"`           // epoch key, sealed
+	Recovery   []byte   `cbor:"7,keyasint,omitempty"` // the recovery kit's public sealing key
 }
 
 // Founded reports whether there is a fabric at all.
@@ -87,8 +91,8 @@ type Generation struct {
 	Number uint32 `cbor:"0,keyasint"`
 	ICAC   []byte `cbor:"1,keyasint"` // TLV
 	Key    []byte `cbor:"2,keyasint"` // its private key, sealed
-	// DataKeys wraps the key that Key and the home's IPK are sealed with, to
-	// each gateway.
+	// DataKeys is version 1's Keyring: one key for all, wrapped to the only
+	// gateway.
 	DataKeys map[cert.NodeID][]byte `cbor:"3,keyasint"`
 }
 
@@ -100,19 +104,11 @@ func (s *State) Generation() *Generation {
 	return &s.Generations[len(s.Generations)-1]
 }
 
-// Gateway is a member of the gateway cluster.
-type Gateway struct {
-	Node    cert.NodeID `cbor:"0,keyasint"`
-	Name    string      `cbor:"1,keyasint"`
-	NOC     []byte      `cbor:"2,keyasint"` // TLV
-	SealKey []byte      `cbor:"3,keyasint"` // public key for envelopes
-}
-
 // Device is one that is being admitted or has been.
 type Device struct {
 	Node       cert.NodeID `cbor:"0,keyasint"`
 	Phase      Phase       `cbor:"1,keyasint"`
-	Gateway    cert.NodeID `cbor:"2,keyasint"` // who pairs it
+	Gateway    cert.NodeID `cbor:"2,keyasint"` // its owner: who pairs it and then looks after it
 	Zone       string      `cbor:"3,keyasint"`
 	Deadline   int64       `cbor:"4,keyasint"` // of the reservation, Unix ms
 	Generation uint32      `cbor:"5,keyasint"`
@@ -123,6 +119,12 @@ type Device struct {
 	Facts      Facts       `cbor:"10,keyasint"`
 	Attested   Attested    `cbor:"11,keyasint"`
 	AdmittedAt int64       `cbor:"12,keyasint"` // Unix ms
+	// FailSafe is how long the device may hold what it was given in a pairing
+	// that nobody finishes, in ms. It is measured, not compared to clocks.
+	FailSafe int64 `cbor:"13,keyasint,omitempty"`
+	// Access is the version of the gateways' CAT that its access control list
+	// names, read back; 0 stands for 1.
+	Access uint16 `cbor:"14,keyasint,omitempty"`
 }
 
 // Facts are what the device says of itself.

@@ -45,8 +45,11 @@ func ParseSealingKey(s Secret) (SealingKey, error) {
 	return SealingKey{func() hpke.PrivateKey { return k }}, nil
 }
 
-// Reveal is the key itself, for keeping.
+// Reveal is the key itself, for keeping; an empty Secret if there is none.
 func (k SealingKey) Reveal() (Secret, error) {
+	if k.key == nil {
+		return Secret{}, nil
+	}
 	raw, err := k.key().Bytes()
 	if err != nil {
 		return Secret{}, err
@@ -55,8 +58,13 @@ func (k SealingKey) Reveal() (Secret, error) {
 	return NewSecret(raw), nil
 }
 
-// Public is what others wrap to.
-func (k SealingKey) Public() []byte { return k.key().PublicKey().Bytes() }
+// Public is what others wrap to; nil if there is no key.
+func (k SealingKey) Public() []byte {
+	if k.key == nil {
+		return nil
+	}
+	return k.key().PublicKey().Bytes()
+}
 
 func (SealingKey) String() string               { return redacted }
 func (SealingKey) GoString() string             { return redacted }

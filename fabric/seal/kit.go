@@ -30,7 +30,10 @@ type Kit struct {
 	FabricID cert.FabricID
 	Root     []byte // RCAC, TLV
 	Key      issuer.PrivateKey
-	Made     time.Time
+	// Sealing opens the recovery kit's envelope in the trust state. A kit of
+	// an early release has none.
+	Sealing SealingKey
+	Made    time.Time
 }
 
 // kitFile is what the age file holds.
@@ -41,6 +44,8 @@ type kitFile struct {
 	Root   []byte    `json:"root_certificate"`
 	Key    []byte    `json:"root_key"`
 	Made   time.Time `json:"made"`
+	// Sealing is the private key of a SealingKey.
+	Sealing []byte `json:"sealing_key,omitempty"`
 }
 
 // SealKit encrypts a kit to a passphrase, as an armored age file. work is
@@ -56,7 +61,14 @@ func SealKit(k Kit, passphrase string, work int) ([]byte, error) {
 	recipient.SetWorkFactor(work)
 	raw := k.Key.Reveal()
 	defer clear(raw)
-	plain, err := json.Marshal(kitFile{1, k.Home, k.FabricID.String(), k.Root, raw, k.Made})
+	sealing, err := k.Sealing.Reveal()
+	if err != nil {
+		return nil, err
+	}
+	defer sealing.Erase()
+	opener := sealing.Reveal()
+	defer clear(opener)
+	plain, err := json.Marshal(kitFile{1, k.Home, k.FabricID.String(), k.Root, raw, k.Made, opener})
 	if err != nil {
 		return nil, err
 	}
@@ -105,12 +117,20 @@ func OpenKit(file []byte, passphrase string) (*Kit, error) {
 		return nil, errors.New("the file is no recovery kit of this release")
 	}
 	defer clear(f.Key)
+	defer clear(f.Sealing)
 	k := &Kit{Home: f.Home, Root: f.Root, Made: f.Made}
 	if _, err := fmt.Sscanf(f.Fabric, "%X", &k.FabricID); err != nil {
 		return nil, errors.New("the recovery kit names no fabric")
 	}
 	if k.Key, err = issuer.ParsePrivateKey(f.Key); err != nil {
 		return nil, fmt.Errorf("the recovery kit's key: %w", err)
+	}
+	if f.Sealing != nil {
+		secret := NewSecret(f.Sealing)
+		defer secret.Erase()
+		if k.Sealing, err = ParseSealingKey(secret); err != nil {
+			return nil, fmt.Errorf("the recovery kit's sealing key: %w", err)
+		}
 	}
 	c, err := cert.Parse(f.Root)
 	if err != nil {
