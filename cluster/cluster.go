@@ -16,8 +16,10 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strconv"
 	"time"
@@ -49,13 +51,19 @@ const (
 	// four writes to its disk and nobody's vote.
 	aloneWait = 20 * time.Second
 	pollEvery = time.Millisecond
+
+	// patience bounds Propose and Current while nobody leads: several
+	// elections.
+	patience   = 20 * time.Second
+	leaderPoll = 50 * time.Millisecond
 )
 
-// Errors that callers branch on. Any other error of Propose leaves open
-// whether the command will be applied.
+// Errors that callers branch on. After ErrNotLeader nothing was tried.
 var (
-	ErrNotLeader = errors.New("this gateway does not lead the others")
+	ErrNotLeader = errors.New("no gateway leads the others: most of them must be up and reach each other")
 	ErrClosed    = errors.New("the trust state is closed")
+	// errUnheard leaves open what became of a request.
+	errUnheard = errors.New("the leader was lost meanwhile")
 )
 
 // Config says whose memory this is and where.
@@ -68,7 +76,11 @@ type Config struct {
 	// Transport reaches the other gateways; nil is a gateway alone. It finds
 	// a peer by its server id, which is its node id in hex.
 	Transport raft.Transport
-	Step      durable.Step // nil but in tests, which break the disk with it
+	// Peers asks the other gateways; nil is a gateway alone.
+	Peers  Peers
+	Now    func() time.Time // nil: the system's
+	Random io.Reader        // nil: the system's
+	Step   durable.Step     // nil but in tests, which break the disk with it
 }
 
 // Cluster is one gateway's part in the cluster. Its methods may be called from
@@ -127,6 +139,12 @@ func Open(cfg Config) (*Cluster, error) {
 	s, err := store.Open(cfg.store())
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.Reader
 	}
 	c := &Cluster{cfg: cfg, store: s, closed: make(chan struct{})}
 	c.machine = &machine{changed: c.watchers.notify, fatal: cfg.Fatal}

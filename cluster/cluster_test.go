@@ -24,7 +24,7 @@ const (
 )
 
 func config(t testing.TB, dir string) Config {
-	return Config{Dir: dir, Node: gateway, Fatal: func(err error) { t.Errorf("fatal: %v", err) }}
+	return Config{Dir: dir, Node: gateway, Now: func() time.Time { return time.UnixMilli(start) }, Fatal: func(err error) { t.Errorf("fatal: %v", err) }}
 }
 
 func bootstrap(t testing.TB) string {
@@ -53,7 +53,7 @@ func closed(t testing.TB, c *Cluster) {
 }
 
 func found() fabric.Command {
-	return fabric.Command{Version: fabric.Version, Time: start, Found: &fabric.Found{
+	return fabric.Command{Version: 1, Time: start, Found: &fabric.Found{
 		Home:       fabric.Home{Name: "home", FabricID: 1, Root: []byte("root"), Birth: start, GatewayCAT: cert.NewCAT(1, 1)},
 		Generation: fabric.Generation{Number: 1, ICAC: []byte("icac"), Key: []byte("sealed"), DataKeys: map[cert.NodeID][]byte{gateway: []byte("wrapped")}},
 		Gateway:    fabric.Gateway{Node: gateway, Name: "hall", NOC: []byte("noc")},
@@ -61,7 +61,7 @@ func found() fabric.Command {
 }
 
 func reserve(n cert.NodeID) fabric.Command {
-	return fabric.Command{Version: fabric.Version, Time: start, Reserve: &fabric.Reserve{Node: n, Gateway: gateway, Deadline: start + 60_000}}
+	return fabric.Command{Version: 1, Time: start, Reserve: &fabric.Reserve{Node: n, Gateway: gateway, Deadline: start + 60_000}}
 }
 
 func must(t testing.TB, c *Cluster, cmd fabric.Command) *fabric.State {
@@ -186,16 +186,15 @@ func TestRefusedChangesNothing(t *testing.T) {
 	must(t, c, found())
 	must(t, c, reserve(7))
 	before := *c.State()
-	newer, strange, empty := reserve(8), reserve(8), fabric.Command{Version: fabric.Version}
-	newer.Version++
+	strange, empty := reserve(8), fabric.Command{}
 	strange.Reserve.Name = "\xff"
 	for what, x := range map[string]struct {
 		cmd  fabric.Command
 		want fabric.Code
 	}{
-		"node id twice": {reserve(7), fabric.CodeUsed}, "newer release": {newer, fabric.CodeUnknownKind},
+		"node id twice": {reserve(7), fabric.CodeUsed},
 		"no UTF-8": {strange, fabric.CodeInvalid}, "no kind": {empty, fabric.CodeUnknownKind},
-		"too long": {fabric.Command{Version: fabric.Version, SetRevocations: &fabric.SetRevocations{JSON: make([]byte, maxCommand)}}, fabric.CodeInvalid},
+		"too long": {fabric.Command{SetRevocations: &fabric.SetRevocations{JSON: make([]byte, maxCommand)}}, fabric.CodeInvalid},
 	} {
 		s, err := c.Propose(t.Context(), x.cmd)
 		var r *fabric.Refusal
@@ -362,7 +361,7 @@ func BenchmarkPropose(b *testing.B) {
 	n := cert.NodeID(1)
 	for b.Loop() {
 		must(b, c, reserve(n))
-		must(b, c, fabric.Command{Version: fabric.Version, Time: start, Abandon: &fabric.Abandon{Node: n}})
+		must(b, c, fabric.Command{Abandon: &fabric.Abandon{Node: n}})
 		n++
 	}
 }

@@ -40,11 +40,11 @@ func commands() map[string]fabric.Command {
 		"add-exception":    {AddException: &fabric.Exception{Name: "test", VendorID: 0xFFF1, ProductID: 0x8001, Expires: start + 1}},
 		"remove-exception": {RemoveException: &fabric.RemoveException{Name: "test"}},
 		"set-revocations":  {SetRevocations: &fabric.SetRevocations{JSON: []byte("[]")}},
-		"set-network":      {SetNetwork: &fabric.SetNetwork{Name: "mesh", Kind: fabric.Thread, ID: []byte("12345678"), Sealed: []byte("sealed"), Generation: 1}},
+		"set-network":      {SetNetwork: &fabric.SetNetwork{Name: "mesh", Kind: fabric.Thread, ID: []byte("12345678"), Sealed: []byte("sealed"), DataKey: 1}},
 		"remove-network":   {RemoveNetwork: &fabric.RemoveNetwork{Name: "mesh"}},
 		"prefer-network":   {PreferNetwork: &fabric.PreferNetwork{Name: "mesh"}},
 	} {
-		c.Version, c.Time = fabric.Version, start
+		c.Version, c.Time = c.Needs(), start
 		all[name] = c
 	}
 	return all
@@ -54,7 +54,7 @@ func commands() map[string]fabric.Command {
 func state(t testing.TB) *fabric.State {
 	s, all := &fabric.State{}, commands()
 	second, third := reserve(8), reserve(9)
-	abandon := fabric.Command{Version: fabric.Version, Abandon: &fabric.Abandon{Node: 9, Reason: "lost"}}
+	abandon := fabric.Command{Version: 1, Abandon: &fabric.Abandon{Node: 9, Reason: "lost"}}
 	for i, c := range []fabric.Command{all["found"], all["add-zone"], all["add-anchors"], all["add-exception"], all["set-revocations"],
 		all["reserve"], all["issue"], all["admit"], all["rename"], second, third, abandon} {
 		var err error

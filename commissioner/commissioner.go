@@ -109,7 +109,6 @@ func (c *Commissioner) Resumptions() *securechannel.Resumptions { return &c.resu
 
 // propose stamps and proposes a command.
 func (c *Commissioner) propose(ctx context.Context, cmd fabric.Command) (*fabric.State, error) {
-	cmd.Version, cmd.Time = fabric.Version, c.Now().UnixMilli()
 	return c.Ledger.Propose(ctx, cmd)
 }
 

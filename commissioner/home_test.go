@@ -55,6 +55,7 @@ func (l *ledger) Propose(ctx context.Context, c fabric.Command) (*fabric.State, 
 	if before != nil {
 		return nil, before
 	}
+	c.Version, c.Time = c.Needs(), time.Now().UnixMilli()
 	next, err := fabric.Apply(l.state, l.state.Index+1, &c)
 	l.state = next
 	return next, errors.Join(err, after)
@@ -111,7 +112,7 @@ func (v *vault) OpenNetwork(_ *fabric.State, n *fabric.Network) (seal.Secret, er
 }
 
 func (v *vault) SealNetwork(_ io.Reader, s *fabric.State, n *fabric.Network, credentials seal.Secret) error {
-	n.Generation, n.Sealed = s.Generation().Number, credentials.Reveal()
+	n.DataKey, n.Sealed = s.Generation().Number, credentials.Reveal()
 	return nil
 }
 
@@ -197,7 +198,6 @@ func (h *home) check(err error) {
 
 func (h *home) propose(c fabric.Command) {
 	h.t.Helper()
-	c.Version, c.Time = fabric.Version, time.Now().UnixMilli()
 	_, err := h.ledger.Propose(h.t.Context(), c)
 	h.check(err)
 }

@@ -180,7 +180,7 @@ func (c *Commissioner) SetNetwork(ctx context.Context, n fabric.Network, credent
 	if err := c.Authority.SealNetwork(&n, credentials); err != nil {
 		return Explain(err, CodeIssue)
 	}
-	_, err := c.propose(ctx, fabric.Command{SetNetwork: &fabric.SetNetwork{Name: n.Name, Kind: n.Kind, ID: n.ID, Sealed: n.Sealed, Generation: n.Generation}})
+	_, err := c.propose(ctx, fabric.Command{SetNetwork: &fabric.SetNetwork{Name: n.Name, Kind: n.Kind, ID: n.ID, Sealed: n.Sealed, DataKey: n.DataKey}})
 	if err != nil {
 		return Explain(err, CodeCommit)
 	}

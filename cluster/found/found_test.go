@@ -44,8 +44,8 @@ func (l *logged) Write(b []byte) (int, error) {
 func config(t testing.TB, log *logged) Config {
 	dir := t.TempDir()
 	return Config{Dir: filepath.Join(dir, "state"), Kit: filepath.Join(dir, "kit.age"), Passphrase: passphrase, Home: "home", Gateway: "hall",
-		VendorID: 0xFFF1, Now: now, Random: rand.NewChaCha8([32]byte{1}), KitWork: 2,
-		Cluster: cluster.Config{
+		VendorID: 0xFFF1, Now: now, TPM: keyfile.NoTPM, Random: rand.NewChaCha8([32]byte{1}), KitWork: 2,
+		Cluster: cluster.Config{Now: func() time.Time { return now },
 			Log:   slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			Fatal: func(err error) { t.Errorf("fatal: %v", err) }}}
 }
@@ -120,7 +120,7 @@ func TestFound(t *testing.T) {
 // admitsADevice reserves and issues as the pairing flow does.
 func admitsADevice(t *testing.T, l *cluster.Cluster, keys keyfile.Keys, root *cert.Authority) {
 	t.Helper()
-	s, err := l.Propose(t.Context(), fabric.Command{Version: fabric.Version, Time: now.UnixMilli(),
+	s, err := l.Propose(t.Context(), fabric.Command{
 		Reserve: &fabric.Reserve{Node: 7, Gateway: keys.Node, Deadline: now.UnixMilli() + 60_000}})
 	if err != nil {
 		t.Fatal(err)

@@ -82,7 +82,7 @@ func (v *Vault) IPK(s *fabric.State) (cert.EpochKey, error) {
 
 // networkPurpose binds credentials to their network: no other can be given them.
 func networkPurpose(s *fabric.State, n *fabric.Network) string {
-	return fmt.Sprintf(purposeNetwork, n.Kind, n.ID, n.Name, n.Generation, s.Home.FabricID)
+	return fmt.Sprintf(purposeNetwork, n.Kind, n.ID, n.Name, n.DataKey, s.Home.FabricID)
 }
 
 // SealNetwork seals a network's credentials with the data key of the
@@ -97,7 +97,7 @@ func (v *Vault) SealNetwork(random io.Reader, s *fabric.State, n *fabric.Network
 		return err
 	}
 	defer key.Erase()
-	n.Generation = g.Number
+	n.DataKey = g.Number
 	plain := credentials.Reveal()
 	defer clear(plain)
 	n.Sealed, err = seal.Seal(random, key, networkPurpose(s, n), plain)
@@ -106,9 +106,9 @@ func (v *Vault) SealNetwork(random io.Reader, s *fabric.State, n *fabric.Network
 
 // OpenNetwork opens a network's credentials. Erase them.
 func (v *Vault) OpenNetwork(s *fabric.State, n *fabric.Network) (seal.Secret, error) {
-	i := slices.IndexFunc(s.Generations, func(g fabric.Generation) bool { return g.Number == n.Generation })
+	i := slices.IndexFunc(s.Generations, func(g fabric.Generation) bool { return g.Number == n.DataKey })
 	if i < 0 {
-		return seal.Secret{}, fmt.Errorf("network %q: there is no generation %d any more", n.Name, n.Generation)
+		return seal.Secret{}, fmt.Errorf("network %q: there is no generation %d any more", n.Name, n.DataKey)
 	}
 	key, err := v.dataKey(s.Home.FabricID, &s.Generations[i])
 	if err != nil {

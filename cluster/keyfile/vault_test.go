@@ -84,7 +84,7 @@ func TestNetwork(t *testing.T) {
 		"another name":       func(n *fabric.Network) { n.Name = "cellar" },
 		"another SSID":       func(n *fabric.Network) { n.ID = []byte("evil twin") },
 		"another kind":       func(n *fabric.Network) { n.Kind = fabric.Thread },
-		"another generation": func(n *fabric.Network) { n.Generation = 2 },
+		"another generation": func(n *fabric.Network) { n.DataKey = 2 },
 		"nothing sealed":     func(n *fabric.Network) { n.Sealed = nil },
 	} {
 		spoilt := n

@@ -20,7 +20,7 @@ func (k *Keeper) Remove(ctx context.Context, n cert.NodeID, force bool) error {
 		}
 		reason = "removed without the device's knowledge"
 	}
-	cmd := fabric.Command{Version: fabric.Version, Time: k.c.Now().UnixMilli(), Remove: &fabric.Remove{Node: n, Reason: reason}}
+	cmd := fabric.Command{Remove: &fabric.Remove{Node: n, Reason: reason}}
 	if _, err := k.c.Ledger.Propose(ctx, cmd); err != nil {
 		return commissioner.Explain(err, commissioner.CodeCommit)
 	}

@@ -115,7 +115,6 @@ func (p *Portal) rename(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (p *Portal) propose(r *http.Request, c fabric.Command) (*fabric.State, error) {
-	c.Version, c.Time = fabric.Version, p.now().UnixMilli()
 	s, err := p.C.Ledger.Propose(r.Context(), c)
 	if err != nil {
 		return nil, commissioner.Explain(err, commissioner.CodeCommit)

@@ -259,7 +259,6 @@ func rigTrust(ctx context.Context, l *memory, founding fabric.Command, dir strin
 	}
 	exception := &fabric.Exception{Name: "bench", Expires: time.Now().Add(time.Hour).UnixMilli()}
 	for _, cmd := range []fabric.Command{founding, {AddAnchors: &anchors}, {AddException: exception}} {
-		cmd.Version, cmd.Time = fabric.Version, time.Now().UnixMilli()
 		if _, err := l.Propose(ctx, cmd); err != nil {
 			return err
 		}
