@@ -95,42 +95,49 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestBrokenDisk breaks every step twice. The keys are there, whole, or a
-// second Create makes others.
+// TestBrokenDisk ends the process at every write. The keys are there, whole,
+// or a second Create makes others.
 func TestBrokenDisk(t *testing.T) {
-	broken := errors.New("input/output error")
-	for _, persisted := range []bool{false, true} {
-		for at := range 8 {
-			dir, n := t.TempDir(), -1
-			err := Create(dir, keys(t, 1), seeded(2), func(_ string, do func() error) error {
-				if n++; n != at {
-					return do()
-				}
-				if persisted {
-					return errors.Join(do(), broken)
-				}
-				return broken
-			})
-			if !errors.Is(err, broken) {
-				t.Errorf("step %d: %v", at, err)
-			}
-			k, err := Load(dir, Options{})
-			if errors.Is(err, ErrNone) {
-				err = Create(dir, keys(t, 1), seeded(3), nil)
-				if err == nil {
-					k, err = Load(dir, Options{})
-				}
-			}
-			if err != nil || k.Node != 1 {
-				t.Errorf("step %d, persisted: %v: %v", at, persisted, err)
+	each(t, func(t *testing.T, o Options) {
+		for _, persisted := range []bool{false, true} {
+			for at := 0; creationInterrupted(t, o, at, persisted); at++ {
 			}
 		}
-	}
+	})
 	dir, _ := created(t, Options{TPM: NoTPM})
 	info, err := os.Stat(filepath.Join(dir, fileKeyFile))
 	if err != nil || info.Mode() != fs.FileMode(0o600) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
+}
+
+// creationInterrupted reports whether there is an operation at.
+func creationInterrupted(t *testing.T, o Options, at int, persisted bool) bool {
+	t.Helper()
+	k, err := New(1, o, seeded(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	step, died := dying(at, persisted)
+	err = Create(dir, k, seeded(2), step)
+	if !died() {
+		return false
+	}
+	if err == nil {
+		t.Errorf("step %d, done: %v: no error", at, persisted)
+	}
+	if _, err := Load(dir, o); errors.Is(err, ErrNone) {
+		// What the process that died had in memory is gone.
+		if k, err = New(1, o, seeded(3)); err == nil {
+			err = Create(dir, k, seeded(4), nil)
+		}
+		if err != nil {
+			t.Fatalf("step %d, done: %v: %v", at, persisted, err)
+		}
+	}
+	wants(t, "created", dir, o, k, k.Sealing[0].Public())
+	return true
 }
 
 // TestFormat1 reads what the first release with these files wrote, and renews
