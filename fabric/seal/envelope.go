@@ -50,11 +50,10 @@ func (k SealingKey) Reveal() (Secret, error) {
 	if k.key == nil {
 		return Secret{}, nil
 	}
-	raw, err := k.key().Bytes()
+	raw, err := k.key().Bytes() // the key's own octets, not a copy
 	if err != nil {
 		return Secret{}, err
 	}
-	defer clear(raw)
 	return NewSecret(raw), nil
 }
 

@@ -171,6 +171,9 @@ func TestSealingKeyIsKept(t *testing.T) {
 	if err != nil || !bytes.Equal(again.Public(), k.Public()) {
 		t.Errorf("another key: %v", err)
 	}
+	if twice, err := k.Reveal(); err != nil || !bytes.Equal(twice.Reveal(), raw.Reveal()) {
+		t.Errorf("revealed twice, it is another: %v", err)
+	}
 	if _, err := ParseSealingKey(NewSecret(raw.Reveal()[1:])); err == nil {
 		t.Error("a key too short")
 	}
