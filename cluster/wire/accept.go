@@ -46,7 +46,8 @@ func (w *Wire) accept() {
 // receive has a new connection shake hands, and go through its door.
 func (w *Wire) receive(raw net.Conn) {
 	ctx, quit := context.WithCancelCause(w.ctx)
-	s := w.arrive(&stranger{raw, quit})
+	s := &stranger{raw, quit}
+	w.arrive(s)
 	w.wg.Go(func() {
 		defer quit(nil)
 		ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errSlow)
@@ -63,7 +64,7 @@ func (w *Wire) receive(raw net.Conn) {
 }
 
 // arrive takes a stranger up; the oldest one makes room.
-func (w *Wire) arrive(s *stranger) *stranger {
+func (w *Wire) arrive(s *stranger) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.strangers) == maxStrangers {
@@ -73,7 +74,6 @@ func (w *Wire) arrive(s *stranger) *stranger {
 		w.strangers = w.strangers[1:]
 	}
 	w.strangers = append(w.strangers, s)
-	return s
 }
 
 func (w *Wire) leave(s *stranger) {

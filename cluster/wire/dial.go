@@ -79,14 +79,13 @@ type result struct {
 	err  error
 }
 
-// race tries addresses side by side. The first one that lets us in wins.
+// race tries addresses side by side. The first one that lets us in wins, and
+// the caller ends ctx for the others.
 func (w *Wire) race(ctx context.Context, to cert.NodeID, protocol string, addrs []netip.AddrPort) (*conn, error) {
-	ctx, cancel := context.WithCancel(ctx)
 	results := make(chan result, len(addrs))
 	running := 0
 	defer func() {
-		cancel()
-		w.wg.Go(func() { // those that lost
+		w.wg.Go(func() { // those that lose
 			for range running {
 				if r := <-results; r.err == nil {
 					r.conn.Close()
@@ -107,6 +106,9 @@ func (w *Wire) race(ctx context.Context, to cert.NodeID, protocol string, addrs 
 				c, err := w.try(ctx, to, protocol, addr)
 				results <- result{c, err}
 			})
+			if len(rest) > 0 {
+				next.Reset(headStart)
+			}
 		case r := <-results:
 			running--
 			if r.err == nil {
@@ -116,10 +118,6 @@ func (w *Wire) race(ctx context.Context, to cert.NodeID, protocol string, addrs 
 			if len(rest) > 0 {
 				next.Reset(0)
 			}
-			continue
-		}
-		if len(rest) > 0 {
-			next.Reset(headStart)
 		}
 	}
 	return nil, failed

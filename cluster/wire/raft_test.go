@@ -3,6 +3,8 @@ package wire
 import (
 	"context"
 	"io"
+	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -140,6 +142,7 @@ func simulate(t *testing.T) *simulated {
 		}
 		cfg := s.config(s.identity(g.node))
 		cfg.Dial = host.Dial
+		cfg.Log = slog.New(slog.NewTextHandler(g.log, nil))
 		g.Wire = New(cfg, l)
 		s.move(g.node, g.addr)
 		s.gateways = append(s.gateways, g)
@@ -234,6 +237,56 @@ func TestDeadBox(t *testing.T) {
 		}
 		for _, g := range s.gateways {
 			g.Close()
+		}
+	})
+}
+
+// TestDeadHeat has two addresses let us in at the same moment, again and again.
+func TestDeadHeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulate(t)
+		a, b := s.gateways[0], s.gateways[1]
+		b.echo()
+		direct, detour := a.cfg.Dial, netip.MustParseAddrPort("10.0.0.9:5541")
+		a.cfg.Dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			if to == detour {
+				time.Sleep(headStart)
+			}
+			return direct(ctx, b.addr)
+		}
+		s.move(b.node, detour, b.addr)
+		for range 100 {
+			c, err := a.dial(t.Context(), b.node, raftProtocol, time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if n := len(a.open()); n != 1 {
+				t.Fatalf("%d connections are open", n)
+			}
+			c.Close()
+		}
+		for _, g := range s.gateways {
+			g.Close()
+		}
+	})
+}
+
+// TestClosedIsSilent has lines left to say when a Wire is closed.
+func TestClosedIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulate(t)
+		g := s.gateways[0]
+		for range 2 * refusalLines {
+			g.refusals.say("refused a peer", g.listener.Addr(), errSlow)
+		}
+		for _, g := range s.gateways {
+			g.Close()
+		}
+		said := g.log.String()
+		time.Sleep(2 * refusalWindow)
+		if g.log.String() != said {
+			t.Error("it goes on after it was closed")
 		}
 	})
 }

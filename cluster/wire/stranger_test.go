@@ -246,8 +246,14 @@ func TestRefusals(t *testing.T) {
 			r.say("refused a peer", &net.TCPAddr{}, errSlow)
 			time.Sleep(time.Second)
 		}
+		r.say("refused a peer", &net.TCPAddr{}, errSlow)
+		said := log.String()
 		r.close()
 		r.say("refused a peer", &net.TCPAddr{}, errSlow)
+		time.Sleep(2 * refusalWindow)
+		if log.String() != said {
+			t.Error("it goes on after it was closed")
+		}
 		if n := strings.Count(log.String(), "\n"); n > (refusalLines+1)*24*60+1 {
 			t.Errorf("%d lines", n)
 		}

@@ -223,7 +223,7 @@ func (h *Host) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	select {
 	case err = <-answer:
 	case <-ctx.Done():
-		err = context.Cause(ctx)
+		err = ctx.Err()
 	}
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
