@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -37,6 +36,9 @@ const (
 	// A leader that is not heard of for so long is replaced.
 	electionTimeout = time.Second
 	leaderLease     = 500 * time.Millisecond
+	// ioTimeout bounds the sending of a message to another gateway: after it
+	// one whose cable was pulled counts as away.
+	ioTimeout = 1500 * time.Millisecond
 
 	// A pairing is three entries of about 1 KiB, a snapshot of a hundred
 	// devices 100 KiB: an SD card is written a hundredth part more for
@@ -91,6 +93,7 @@ type Cluster struct {
 	store    *store.Store
 	raft     *raft.Raft
 	watchers watchers
+	absent   absent
 	observer *raft.Observer
 	closed   chan struct{}
 }
@@ -109,10 +112,19 @@ func (cfg Config) transport() raft.Transport {
 	return t
 }
 
+func (cfg Config) log() *slog.Logger { return cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)) }
+
+// NewTransport is Raft's transport over connections to gateways, which are
+// found by node id.
+func NewTransport(layer raft.StreamLayer, log *slog.Logger) raft.Transport {
+	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: layer, MaxPool: 3, Timeout: ioTimeout,
+		Logger: raftLog{cmp.Or(log, slog.New(slog.DiscardHandler))}})
+}
+
 func (cfg Config) raft() *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = cfg.id()
-	c.Logger = raftLog{cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))}
+	c.Logger = raftLog{cfg.log()}
 	c.NoLegacyTelemetry = true
 	c.HeartbeatTimeout = electionTimeout + impatience
 	c.ElectionTimeout = electionTimeout + impatience
@@ -131,6 +143,13 @@ func Bootstrap(cfg Config) error {
 			Servers: []raft.Server{{Suffrage: raft.Voter, ID: cfg.id(), Address: raft.ServerAddress(cfg.id())}}})
 	})
 }
+
+// Join makes an empty log in a directory that has none: a leader fills it. It
+// never makes a cluster.
+func Join(cfg Config) error { return store.Create(cfg.store(), nil) }
+
+// Exists reports whether there is a log in the directory, whole or not.
+func Exists(cfg Config) bool { return store.Exists(cfg.Dir) }
 
 // Open begins to take part in the cluster. A gateway alone leads once Open
 // returns, and State is complete. The error is store.ErrNone if there is no
@@ -153,11 +172,13 @@ func Open(cfg Config) (*Cluster, error) {
 		return nil, errors.Join(fmt.Errorf("take up the trust state in %s: %w", cfg.Dir, errors.Join(err, c.machine.refused)), s.Close())
 	}
 	c.observe()
-	if !c.alone() {
-		return c, nil
+	if c.alone() {
+		if err := c.lead(); err != nil {
+			return nil, errors.Join(fmt.Errorf("take up the trust state in %s: %w", cfg.Dir, err), c.Close())
+		}
 	}
-	if err := c.lead(); err != nil {
-		return nil, errors.Join(fmt.Errorf("take up the trust state in %s: %w", cfg.Dir, err), c.Close())
+	if cfg.Peers != nil {
+		go c.keep()
 	}
 	return c, nil
 }
@@ -204,6 +225,7 @@ func (c *Cluster) lead() error {
 func (c *Cluster) observe() {
 	events := make(chan raft.Observation, 1)
 	c.observer = raft.NewObserver(events, false, func(o *raft.Observation) bool {
+		c.absent.observe(o.Data)
 		switch o.Data.(type) {
 		case raft.LeaderObservation, raft.RaftState:
 			return true
@@ -226,11 +248,7 @@ func (c *Cluster) observe() {
 // Leader is the gateway that leads, 0 if none is known.
 func (c *Cluster) Leader() cert.NodeID {
 	_, id := c.raft.LeaderWithID()
-	n, err := strconv.ParseUint(string(id), 16, 64)
-	if err != nil {
-		return 0
-	}
-	return cert.NodeID(n)
+	return nodeOf(id)
 }
 
 // Leads reports whether this gateway leads, as far as it knows.

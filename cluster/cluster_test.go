@@ -193,7 +193,7 @@ func TestRefusedChangesNothing(t *testing.T) {
 		want fabric.Code
 	}{
 		"node id twice": {reserve(7), fabric.CodeUsed},
-		"no UTF-8": {strange, fabric.CodeInvalid}, "no kind": {empty, fabric.CodeUnknownKind},
+		"no UTF-8":      {strange, fabric.CodeInvalid}, "no kind": {empty, fabric.CodeUnknownKind},
 		"too long": {fabric.Command{SetRevocations: &fabric.SetRevocations{JSON: make([]byte, maxCommand)}}, fabric.CodeInvalid},
 	} {
 		s, err := c.Propose(t.Context(), x.cmd)

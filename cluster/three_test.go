@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/raft"
 
-	"gatehouse/cluster/store"
 	"gatehouse/fabric/cert"
 )
 
@@ -40,7 +39,7 @@ func three(t *testing.T) *gateways {
 			if err := Bootstrap(cfg); err != nil {
 				t.Fatal(err)
 			}
-		} else if err := store.Create(cfg.store(), nil); err != nil { // joins
+		} else if err := Join(cfg); err != nil { // joins
 			t.Fatal(err)
 		}
 		c, err := Open(cfg)

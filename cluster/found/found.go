@@ -25,14 +25,15 @@ import (
 	"gatehouse/cluster/durable"
 	"gatehouse/cluster/keyfile"
 	"gatehouse/cluster/store"
+	"gatehouse/cluster/vault"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 	"gatehouse/fabric/issuer"
 	"gatehouse/fabric/seal"
 )
 
-// gatewayTag identifies the gateways' CAT; zones' begin above it.
-const gatewayTag = 0x0001
+// GatewayTag identifies the gateways' CAT; zones' begin above it.
+const GatewayTag = 0x0001
 
 // Config says what to found and where.
 type Config struct {
@@ -145,24 +146,39 @@ func mint(c Config, keys keyfile.Keys) (*fabric.Command, seal.Kit, error) {
 		return nil, seal.Kit{}, err
 	}
 	serial[0] = 'F' // the founder's; devices' come from the log
-	cat := cert.NewCAT(gatewayTag, 1)
+	cat := cert.NewCAT(GatewayTag, 1)
 	noc, err := issuer.Issue(f.ICAC, f.IssuerKey, issuer.Reservation{Node: keys.Node, Fabric: f.FabricID, Serial: serial,
 		CATs: []cert.CAT{cat}, PublicKey: keys.Operational.PublicKey(), NotBefore: birth})
 	if err != nil {
 		return nil, seal.Kit{}, err
 	}
-	generation := fabric.Generation{Number: 1, ICAC: f.ICAC}
-	public := keys.Sealing[0].Public()
-	ipk, err := keyfile.SealGeneration(c.Random, f.FabricID, &generation, f.IssuerKey, f.IPK, keys.Node, public)
-	if err != nil {
-		return nil, seal.Kit{}, err
+	kit := seal.Kit{Home: c.Home, FabricID: f.FabricID, Root: f.RCAC, Key: f.RootKey, Made: birth}
+	if kit.Sealing, err = seal.NewSealingKey(c.Random); err != nil {
+		return nil, kit, err
 	}
-	cmd := &fabric.Command{Version: fabric.Version, Time: c.Now.UnixMilli(), Found: &fabric.Found{
-		Home:       fabric.Home{Name: c.Home, FabricID: f.FabricID, Root: f.RCAC, Birth: birth.UnixMilli(), VendorID: c.VendorID, GatewayCAT: cat, IPK: ipk},
-		Generation: generation,
-		Gateway:    fabric.Gateway{Node: keys.Node, Name: c.Gateway, NOC: noc, SealKey: public},
-	}}
-	return cmd, seal.Kit{Home: c.Home, FabricID: f.FabricID, Root: f.RCAC, Key: f.RootKey, Made: birth}, nil
+	begin := &fabric.Found{
+		Home: fabric.Home{Name: c.Home, FabricID: f.FabricID, Root: f.RCAC, Birth: birth.UnixMilli(), VendorID: c.VendorID, GatewayCAT: cat,
+			Recovery: kit.Sealing.Public()},
+		Generation: fabric.Generation{Number: 1, ICAC: f.ICAC},
+		Gateway: fabric.Gateway{Node: keys.Node, Name: c.Gateway, NOC: noc, SealKey: keys.Sealing[0].Public(), Version: fabric.Version,
+			Storage: string(keys.Storage)},
+	}
+	if err := sealFirst(c, begin, vault.Founding(f.IssuerKey, f.IPK)); err != nil {
+		return nil, kit, err
+	}
+	return &fabric.Command{Found: begin}, kit, nil
+}
+
+// sealFirst seals a new home's secrets for its first gateway.
+func sealFirst(c Config, begin *fabric.Found, secrets *vault.Secrets) error {
+	defer secrets.Erase()
+	s := &fabric.State{Home: begin.Home, Gateways: map[cert.NodeID]*fabric.Gateway{begin.Gateway.Node: &begin.Gateway}}
+	sealed, err := (&vault.Vault{Random: c.Random}).Seal(s, 1, secrets)
+	if err != nil {
+		return err
+	}
+	begin.Keyring, begin.Generation.Key, begin.Home.IPK = &sealed.Keyring, sealed.IssuerKey, sealed.IPK
+	return nil
 }
 
 // writeKit writes the kit, opens it again as a person would, and then forgets

@@ -19,6 +19,7 @@ import (
 
 	"gatehouse/cluster"
 	"gatehouse/cluster/keyfile"
+	"gatehouse/cluster/vault"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 	"gatehouse/fabric/issuer"
@@ -117,6 +118,10 @@ func TestFound(t *testing.T) {
 	}
 }
 
+func vaultOf(k keyfile.Keys) *vault.Vault {
+	return &vault.Vault{Node: k.Node, Sealing: func() []seal.SealingKey { return k.Sealing }, Random: rand.NewChaCha8([32]byte{3})}
+}
+
 // admitsADevice reserves and issues as the pairing flow does.
 func admitsADevice(t *testing.T, l *cluster.Cluster, keys keyfile.Keys, root *cert.Authority) {
 	t.Helper()
@@ -125,12 +130,12 @@ func admitsADevice(t *testing.T, l *cluster.Cluster, keys keyfile.Keys, root *ce
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := keyfile.Vault{Keys: keys}
-	key, err := v.IssuerKey(s)
+	v := vaultOf(keys)
+	key, err := v.IssuerKey(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.IPK(s); err != nil {
+	if _, err := v.IPK(t.Context(), s); err != nil {
 		t.Error(err)
 	}
 	device, err := issuer.GenerateKey(rand.NewChaCha8([32]byte{3}))
@@ -246,7 +251,7 @@ func finishes(t *testing.T, c Config, at int32, persisted bool) {
 	if kit := opened(t, c.Kit); !bytes.Equal(kit.Root, l.State().Home.Root) {
 		t.Errorf("crash at write %d (done: %v): the kit is of another root", at, persisted)
 	}
-	if _, err := (&keyfile.Vault{Keys: keys}).IssuerKey(l.State()); err != nil {
+	if _, err := vaultOf(keys).IssuerKey(t.Context(), l.State()); err != nil {
 		t.Errorf("crash at write %d (done: %v): %v", at, persisted, err)
 	}
 }
@@ -280,11 +285,11 @@ func TestCanaries(t *testing.T) {
 	if err := l.Snapshot(); err != nil {
 		t.Fatal(err)
 	}
-	v := keyfile.Vault{Keys: keys}
-	key, err1 := v.IssuerKey(l.State())
-	ipk, err2 := v.IPK(l.State())
+	key, err1 := vaultOf(keys).IssuerKey(t.Context(), l.State())
+	ipk, err2 := vaultOf(keys).IPK(t.Context(), l.State())
 	sealing, err3 := keys.Sealing[0].Reveal()
-	if err := errors.Join(err1, err2, err3); err != nil {
+	kitSealing, err4 := opened(t, c.Kit).Sealing.Reveal()
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		t.Fatal(err)
 	}
 	epoch := ipk.Reveal()
@@ -304,7 +309,7 @@ func TestCanaries(t *testing.T) {
 		t.Errorf("only %d files were looked at", len(found))
 	}
 	for name, secret := range map[string][]byte{"root key": opened(t, c.Kit).Key.Reveal(), "issuing key": key.Reveal(), "IPK": epoch[:],
-		"operational key": keys.Operational.(issuer.PrivateKey).Reveal(), "sealing key": sealing.Reveal(), "passphrase": []byte(passphrase)} {
+		"operational key": keys.Operational.(issuer.PrivateKey).Reveal(), "sealing key": sealing.Reveal(), "kit's sealing key": kitSealing.Reveal(), "passphrase": []byte(passphrase)} {
 		for where, contents := range found {
 			for _, form := range forms(secret) {
 				if bytes.Contains(contents, form) {

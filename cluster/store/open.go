@@ -23,6 +23,13 @@ const (
 	older  = "move that file away, and the gateway starts from the snapshot before it if the log reaches back so far"
 )
 
+// Exists reports whether there is a state in a directory, whole or not.
+func Exists(dir string) bool {
+	_, err := os.Lstat(Config{Dir: dir}.database())
+	names, _ := snapshotFiles(dir)
+	return err == nil || len(names) > 0
+}
+
 // Open opens the state in a directory, all of it verified. The error is
 // ErrNone if there never was any.
 func Open(cfg Config) (*Store, error) {

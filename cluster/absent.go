@@ -1,0 +1,45 @@
+package cluster
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"gatehouse/fabric/cert"
+)
+
+// absent is which gateways do not answer the leader, and since when.
+type absent struct {
+	mu   sync.Mutex
+	last map[cert.NodeID]time.Time
+}
+
+// observe takes what Raft tells the leader of its followers.
+func (a *absent) observe(o any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch o := o.(type) {
+	case raft.FailedHeartbeatObservation:
+		if a.last == nil {
+			a.last = make(map[cert.NodeID]time.Time)
+		}
+		if n := nodeOf(o.PeerID); a.last[n].IsZero() {
+			a.last[n] = o.LastContact
+		}
+	case raft.ResumedHeartbeatObservation:
+		delete(a.last, nodeOf(o.PeerID))
+	case raft.RaftState: // another leads, or nobody: it is for them to know
+		a.last = nil
+	}
+}
+
+// since is measured by Raft's clock, which stamps what it tells.
+func (a *absent) since(n cert.NodeID) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if last := a.last[n]; !last.IsZero() {
+		return max(time.Since(last), 1)
+	}
+	return 0
+}
