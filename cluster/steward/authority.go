@@ -1,0 +1,104 @@
+package steward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gatehouse/cluster/found"
+	"gatehouse/fabric"
+	"gatehouse/fabric/cert"
+	"gatehouse/fabric/issuer"
+	"gatehouse/fabric/policy"
+	"gatehouse/fabric/seal"
+)
+
+// Ledger is the replicated trust state, as cluster.Cluster has it.
+type Ledger interface {
+	Propose(ctx context.Context, c fabric.Command) (*fabric.State, error)
+	State() *fabric.State
+	Current(ctx context.Context) (*fabric.State, error)
+	Leads() bool
+	Leader() cert.NodeID
+}
+
+// Vault opens what the trust state holds as ciphertext.
+type Vault interface {
+	IssuerKey(ctx context.Context, s *fabric.State) (issuer.PrivateKey, error)
+	IPK(ctx context.Context, s *fabric.State) (cert.EpochKey, error)
+	OpenNetwork(ctx context.Context, s *fabric.State, n *fabric.Network) (seal.Secret, error)
+	SealNetwork(ctx context.Context, s *fabric.State, n *fabric.Network, credentials seal.Secret) error
+}
+
+// Authority signs for the fabric: here, if this gateway leads, else by asking
+// the one that does. The issuing key is in memory only while it signs.
+type Authority struct {
+	Ledger Ledger
+	Vault  Vault
+	Others Others // nil for a gateway alone
+}
+
+// Others asks another gateway, which leads.
+type Others interface {
+	Issue(ctx context.Context, leader, node cert.NodeID, key cert.PublicKey) (noc, icac []byte, err error)
+	Enroll(ctx context.Context, leader cert.NodeID, c fabric.ReserveGateway) (found.Membership, error)
+}
+
+// ErrNotReserved says that a certificate was asked for without a reservation
+// that a quorum has on disk.
+var ErrNotReserved = errors.New("no certificate is due to it")
+
+// Issue makes the NOC of a device whose reservation is committed, and gives
+// its ICAC, both in TLV.
+func (a *Authority) Issue(ctx context.Context, node cert.NodeID, key cert.PublicKey) (noc, icac []byte, err error) {
+	if a.Ledger.Leads() || a.Others == nil {
+		return a.sign(ctx, node, key)
+	}
+	return a.Others.Issue(ctx, a.Ledger.Leader(), node, key)
+}
+
+// sign reads the trust state as it is on a quorum's disks: a leader that was
+// replaced without noticing must not sign.
+func (a *Authority) sign(ctx context.Context, node cert.NodeID, key cert.PublicKey) (noc, icac []byte, err error) {
+	s, err := a.Ledger.Current(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	d := s.Devices[node]
+	switch {
+	case d == nil || d.Phase != fabric.Reserved:
+		return nil, nil, fmt.Errorf("node %v: %w", node, ErrNotReserved)
+	case s.Generation().Number != d.Generation:
+		return nil, nil, fmt.Errorf("node %v was reserved under generation %d: %w", node, d.Generation, ErrNotReserved)
+	}
+	return a.issue(ctx, s, issuer.Reservation{Node: node, Serial: d.Serial, CATs: policy.DeviceCATs(s.Zones[d.Zone].CAT), PublicKey: key})
+}
+
+// issue fills in what is the same in all certificates, and signs.
+func (a *Authority) issue(ctx context.Context, s *fabric.State, r issuer.Reservation) (noc, icac []byte, err error) {
+	key, err := a.Vault.IssuerKey(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer key.Erase()
+	r.Fabric, r.NotBefore = s.Home.FabricID, time.UnixMilli(s.Home.Birth)
+	icac = s.Generation().ICAC
+	noc, err = issuer.Issue(icac, key, r)
+	return noc, icac, err
+}
+
+// IPK is the epoch key that devices are given.
+func (a *Authority) IPK(ctx context.Context) (cert.EpochKey, error) {
+	return a.Vault.IPK(ctx, a.Ledger.State())
+}
+
+// OpenNetwork opens the credentials of a network. Erase them.
+func (a *Authority) OpenNetwork(ctx context.Context, n *fabric.Network) (seal.Secret, error) {
+	return a.Vault.OpenNetwork(ctx, a.Ledger.State(), n)
+}
+
+// SealNetwork seals credentials for the trust state.
+func (a *Authority) SealNetwork(ctx context.Context, n *fabric.Network, credentials seal.Secret) error {
+	return a.Vault.SealNetwork(ctx, a.Ledger.State(), n, credentials)
+}

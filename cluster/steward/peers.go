@@ -1,0 +1,125 @@
+package steward
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"gatehouse/cluster"
+	"gatehouse/cluster/found"
+	"gatehouse/fabric"
+	"gatehouse/fabric/cert"
+)
+
+// Paths of what gateways ask the leader.
+const (
+	issuePath  = "/steward/issue"  // POST a request; a certificate
+	enrollPath = "/steward/enroll" // POST a fabric.ReserveGateway; a found.Membership
+)
+
+const (
+	maxRequest = 8 << 10  // octets
+	maxAnswer  = 64 << 10 // octets
+)
+
+type request struct {
+	Node cert.NodeID `cbor:"0,keyasint"`
+	Key  []byte      `cbor:"1,keyasint"`
+}
+
+type certificate struct {
+	NOC  []byte `cbor:"0,keyasint"`
+	ICAC []byte `cbor:"1,keyasint"`
+}
+
+// Handler answers what other gateways ask. Whoever serves it has made sure
+// that a gateway asks.
+func (s *Steward) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+issuePath, func(w http.ResponseWriter, r *http.Request) {
+		answer(w, r, func(q request) (certificate, error) {
+			if len(q.Key) != len(cert.PublicKey{}) {
+				return certificate{}, errors.New("the public key has a wrong length")
+			}
+			noc, icac, err := s.Authority.sign(r.Context(), q.Node, cert.PublicKey(q.Key))
+			return certificate{noc, icac}, err
+		})
+	})
+	mux.HandleFunc("POST "+enrollPath, func(w http.ResponseWriter, r *http.Request) {
+		answer(w, r, func(c fabric.ReserveGateway) (found.Membership, error) { return s.enroll(r.Context(), c) })
+	})
+	return mux
+}
+
+// answer decodes a question, has it answered, and encodes the answer.
+func answer[Q, A any](w http.ResponseWriter, r *http.Request, do func(Q) (A, error)) {
+	var q Q
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if err == nil {
+		err = cbor.Unmarshal(b, &q)
+	}
+	if err != nil {
+		http.Error(w, "the request makes no sense", http.StatusBadRequest)
+		return
+	}
+	a, err := do(q)
+	if err == nil {
+		b, err = cbor.Marshal(a)
+	}
+	switch {
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusConflict)
+	default:
+		w.Write(b)
+	}
+}
+
+// Peers asks the leader. A request's host is a node id in hex.
+type Peers struct {
+	HTTP cluster.Peers
+}
+
+// Issue asks the leader for a device's certificate.
+func (p Peers) Issue(ctx context.Context, leader, node cert.NodeID, key cert.PublicKey) (noc, icac []byte, err error) {
+	var c certificate
+	err = p.ask(ctx, leader, issuePath, request{node, key[:]}, &c)
+	return c.NOC, c.ICAC, err
+}
+
+// Enroll asks the leader to enrol a gateway.
+func (p Peers) Enroll(ctx context.Context, leader cert.NodeID, c fabric.ReserveGateway) (m found.Membership, err error) {
+	err = p.ask(ctx, leader, enrollPath, c, &m)
+	return m, err
+}
+
+func (p Peers) ask(ctx context.Context, leader cert.NodeID, path string, question, answer any) error {
+	if leader == 0 {
+		return cluster.ErrNotLeader
+	}
+	body, err := cbor.Marshal(question)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+leader.String()+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := p.HTTP.Do(r)
+	if err != nil {
+		return fmt.Errorf("ask the leader: %w", err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	switch {
+	case err != nil:
+		return fmt.Errorf("ask the leader: %w", err)
+	case resp.StatusCode != http.StatusOK:
+		return fmt.Errorf("the leader: %s", bytes.TrimSpace(b))
+	}
+	return cbor.Unmarshal(b, answer)
+}
