@@ -23,6 +23,7 @@ func (p *pairing) writeAccess(ctx context.Context) error {
 
 func (p *pairing) verifyAccess(ctx context.Context) error {
 	state := p.Ledger.State()
+	p.access = state.Home.GatewayCAT.Version()
 	return p.checkACL(ctx, p.oper, state, state.Devices[p.node])
 }
 

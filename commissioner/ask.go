@@ -55,7 +55,7 @@ func (p *pairing) askNetwork(ctx context.Context, radios []netInterface, seen []
 		case err != nil:
 			return err
 		}
-		if q.Failure = p.take(radios, a); q.Failure == nil {
+		if q.Failure = p.take(ctx, radios, a); q.Failure == nil {
 			return nil
 		}
 		q.Tried = a.Network
@@ -88,9 +88,9 @@ func (p *pairing) ask(ctx context.Context, q Question) (a Answer, err error) {
 }
 
 // take makes the answer the network that is joined.
-func (p *pairing) take(radios []netInterface, a Answer) *Failure {
+func (p *pairing) take(ctx context.Context, radios []netInterface, a Answer) *Failure {
 	if a.Network != "" {
-		if err := p.chooseNamed(radios, a.Network); err != nil {
+		if err := p.chooseNamed(ctx, radios, a.Network); err != nil {
 			return Explain(err, CodeIssue)
 		}
 		return nil

@@ -52,13 +52,13 @@ type Discovery interface {
 // Authority signs for the fabric. Its secrets are open only while it does.
 type Authority interface {
 	// Issue makes the NOC of a reserved device, and gives its ICAC, in TLV.
-	Issue(d *fabric.Device, key cert.PublicKey, cats []cert.CAT) (noc, icac []byte, err error)
+	Issue(ctx context.Context, node cert.NodeID, key cert.PublicKey) (noc, icac []byte, err error)
 	// IPK is the epoch key that devices are given.
-	IPK() (cert.EpochKey, error)
+	IPK(ctx context.Context) (cert.EpochKey, error)
 	// OpenNetwork opens the credentials of a network. Erase them.
-	OpenNetwork(n *fabric.Network) (seal.Secret, error)
+	OpenNetwork(ctx context.Context, n *fabric.Network) (seal.Secret, error)
 	// SealNetwork seals credentials, and fills in what is sealed.
-	SealNetwork(n *fabric.Network, credentials seal.Secret) error
+	SealNetwork(ctx context.Context, n *fabric.Network, credentials seal.Secret) error
 }
 
 // Config is what a Commissioner is made of.
@@ -67,7 +67,7 @@ type Config struct {
 	Discovery Discovery
 	Bluetooth Bluetooth // nil: NoBluetooth
 	Authority Authority
-	Identity  *securechannel.Identity // this gateway's own
+	Identity  func() *securechannel.Identity // this gateway's own; its certificate gets renewed
 	Manager   *exchange.Manager
 	Engine    *interaction.Engine
 	Link      radio.Link // to devices on the network

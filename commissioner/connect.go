@@ -31,7 +31,7 @@ func (c *Commissioner) Connect(ctx context.Context, node cert.NodeID) (*exchange
 
 // CompressedFabric is what the nodes of the home's fabric announce it by.
 func (c *Commissioner) CompressedFabric() uint64 {
-	return uint64(cert.CompressFabric(c.Identity.Root.Certificate().PublicKey, c.Identity.Fabric))
+	return uint64(cert.CompressFabric(c.Identity().Root.Certificate().PublicKey, c.Identity().Fabric))
 }
 
 // instance is the name a node of our fabric announces itself by.
@@ -61,7 +61,7 @@ func (c *Commissioner) dial(ctx context.Context, node cert.NodeID, known *secure
 		case peer := <-peers:
 			running++
 			go func() {
-				s, err := securechannel.CASE(ctx, c.Manager, peer, c.Identity, node, &c.resumptions)
+				s, err := securechannel.CASE(ctx, c.Manager, peer, c.Identity(), node, &c.resumptions)
 				results <- attempt{s, err}
 			}()
 		case err := <-resolved:

@@ -13,8 +13,6 @@ import (
 	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/fabric"
 	"gatehouse/fabric/attest"
-	"gatehouse/fabric/cert"
-	"gatehouse/fabric/policy"
 )
 
 // about is what a device says of itself before it is believed.
@@ -65,7 +63,7 @@ func (p *pairing) readAbout(ctx context.Context) error {
 	}
 	a := &p.about
 	for _, f := range a.fabrics {
-		if f.FabricID == uint64(p.Identity.Fabric) && string(f.RootPublicKey) == string(p.rootKey()) {
+		if f.FabricID == uint64(p.Identity().Fabric) && string(f.RootPublicKey) == string(p.rootKey()) {
 			return Fail(CodeMember, fmt.Errorf("as node %016X", f.NodeID))
 		}
 	}
@@ -76,7 +74,7 @@ func (p *pairing) readAbout(ctx context.Context) error {
 }
 
 func (p *pairing) rootKey() []byte {
-	key := p.Identity.Root.Certificate().PublicKey
+	key := p.Identity().Root.Certificate().PublicKey
 	return key[:]
 }
 
@@ -272,7 +270,7 @@ func (p *pairing) addRoot(ctx context.Context) error {
 // gateways as its administrators. From the sending on, it may have them.
 func (p *pairing) addNOC(ctx context.Context) error {
 	home := &p.Ledger.State().Home
-	epoch, err := p.Authority.IPK()
+	epoch, err := p.Authority.IPK(ctx)
 	if err != nil {
 		return Fail(CodeIssue, err)
 	}
@@ -296,8 +294,4 @@ func (p *pairing) addNOC(ctx context.Context) error {
 func hash(b []byte) []byte {
 	sum := sha256.Sum256(b)
 	return sum[:]
-}
-
-func deviceCATs(s *fabric.State, d *fabric.Device) []cert.CAT {
-	return policy.DeviceCATs(s.Zones[d.Zone].CAT)
 }

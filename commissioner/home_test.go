@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"io"
 	"iter"
 	"log/slog"
 	"net/netip"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/cluster/steward"
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/keeper"
 	"gatehouse/commissioner/matter/exchange"
@@ -67,6 +67,9 @@ func (l *ledger) State() *fabric.State {
 	return l.state
 }
 
+func (l *ledger) Leads() bool         { return true }
+func (l *ledger) Leader() cert.NodeID { return 0xA1 }
+
 func (l *ledger) Current(context.Context) (*fabric.State, error) { return l.State(), nil }
 
 // discovery knows one device, and on its fabric whoever is announced.
@@ -107,19 +110,19 @@ type vault struct {
 	ipk cert.EpochKey
 }
 
-func (v *vault) OpenNetwork(_ *fabric.State, n *fabric.Network) (seal.Secret, error) {
+func (v *vault) OpenNetwork(_ context.Context, _ *fabric.State, n *fabric.Network) (seal.Secret, error) {
 	return seal.NewSecret(n.Sealed), nil
 }
 
-func (v *vault) SealNetwork(_ io.Reader, s *fabric.State, n *fabric.Network, credentials seal.Secret) error {
+func (v *vault) SealNetwork(_ context.Context, s *fabric.State, n *fabric.Network, credentials seal.Secret) error {
 	n.DataKey, n.Sealed = s.Generation().Number, credentials.Reveal()
 	return nil
 }
 
-func (v *vault) IssuerKey(*fabric.State) (issuer.PrivateKey, error) {
+func (v *vault) IssuerKey(context.Context, *fabric.State) (issuer.PrivateKey, error) {
 	return issuer.ParsePrivateKey(append([]byte(nil), v.key...))
 }
-func (v *vault) IPK(*fabric.State) (cert.EpochKey, error) { return v.ipk, nil }
+func (v *vault) IPK(context.Context, *fabric.State) (cert.EpochKey, error) { return v.ipk, nil }
 
 // home is a gateway and one device, on a network in memory.
 type home struct {
@@ -177,7 +180,7 @@ func (h *home) found() {
 	h.vault = &vault{f.IssuerKey.Reveal(), f.IPK}
 	h.propose(fabric.Command{Found: &fabric.Found{
 		Home:       fabric.Home{Name: "home", FabricID: f.FabricID, Root: f.RCAC, Birth: birth.UnixMilli(), VendorID: 0xFFF1, GatewayCAT: cat},
-		Generation: fabric.Generation{Number: 1, ICAC: f.ICAC}, Gateway: fabric.Gateway{Node: self, NOC: noc}}})
+		Generation: fabric.Generation{Number: 1, ICAC: f.ICAC}, Gateway: fabric.Gateway{Node: self, NOC: noc, Version: fabric.Version}}})
 	h.propose(fabric.Command{AddAnchors: &fabric.AddAnchors{Anchors: []fabric.Anchor{
 		{Kind: fabric.PAA, DER: maker.PAA(), Test: true}, {Kind: fabric.CDSigner, DER: maker.Signer(), Test: true}}}})
 	h.propose(fabric.Command{AddException: &fabric.Exception{Name: "tests", VendorID: 0xFFF1, Expires: time.Now().AddDate(1, 0, 0).UnixMilli()}})
@@ -232,8 +235,8 @@ func (h *home) startGateway() {
 		h.air.h, bluetooth = h, h.air
 	}
 	h.c = commissioner.New(commissioner.Config{Ledger: h.ledger, Discovery: h.discovery, Bluetooth: bluetooth,
-		Authority: &commissioner.Signer{Ledger: h.ledger, Vault: h.vault, Random: rand.Reader},
-		Identity:  h.id, Manager: h.gateway, Engine: interaction.New(h.gateway), Link: link,
+		Authority: &steward.Authority{Ledger: h.ledger, Vault: h.vault},
+		Identity:  func() *securechannel.Identity { return h.id }, Manager: h.gateway, Engine: interaction.New(h.gateway), Link: link,
 		Addresses: commissioner.OpenAddressBook(filepath.Join(h.t.TempDir(), "addresses"), quiet), Now: time.Now, Random: rand.Reader, Log: quiet})
 	responder := &securechannel.Responder{Manager: h.gateway, Log: quiet, Resumptions: h.c.Resumptions(), Identities: func() []*securechannel.Identity { return nil }}
 	responder.Register()

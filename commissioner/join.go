@@ -177,7 +177,7 @@ func (p *pairing) saveNetwork(ctx context.Context) {
 
 // SetNetwork seals and commits a network's credentials.
 func (c *Commissioner) SetNetwork(ctx context.Context, n fabric.Network, credentials seal.Secret) error {
-	if err := c.Authority.SealNetwork(&n, credentials); err != nil {
+	if err := c.Authority.SealNetwork(ctx, &n, credentials); err != nil {
 		return Explain(err, CodeIssue)
 	}
 	_, err := c.propose(ctx, fabric.Command{SetNetwork: &fabric.SetNetwork{Name: n.Name, Kind: n.Kind, ID: n.ID, Sealed: n.Sealed, DataKey: n.DataKey}})

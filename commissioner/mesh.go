@@ -32,7 +32,7 @@ func (c *Commissioner) NetworkHealth(ctx context.Context, n *fabric.Network) ([]
 	if n.Kind != fabric.Thread {
 		return nil, nil
 	}
-	secret, err := c.Authority.OpenNetwork(n)
+	secret, err := c.Authority.OpenNetwork(ctx, n)
 	if err != nil {
 		return nil, Explain(err, CodeIssue)
 	}

@@ -110,21 +110,21 @@ func (p *pairing) settleNetwork(ctx context.Context) error {
 		return nil // on Ethernet, or what it says is of no use: it is looked for as it is
 	}
 	if p.req.Network != "" {
-		return p.chooseNamed(radios, p.req.Network)
+		return p.chooseNamed(ctx, radios, p.req.Network)
 	}
 	known := p.known(radios)
 	switch {
 	case len(known) == 1:
-		return p.choose(known[0])
+		return p.choose(ctx, known[0])
 	case len(known) == 0 && p.req.Ask == nil:
 		return Fail(CodeNoNetwork, fmt.Errorf("it is for %v", radios[0].kind()))
 	}
 	seen := p.look(ctx, radios)
 	if visible := strongest(known, seen); visible != nil {
-		return p.choose(*visible)
+		return p.choose(ctx, *visible)
 	}
 	if p.req.Ask == nil {
-		return p.choose(known[0]) // hidden, perhaps
+		return p.choose(ctx, known[0]) // hidden, perhaps
 	}
 	return p.askNetwork(ctx, radios, seen, nil)
 }
@@ -156,22 +156,22 @@ func (c *Commissioner) NetworkNamed(name string) (*fabric.Network, error) {
 	return n, nil
 }
 
-func (p *pairing) chooseNamed(radios []netInterface, name string) error {
+func (p *pairing) chooseNamed(ctx context.Context, radios []netInterface, name string) error {
 	n, err := p.NetworkNamed(name)
 	if err != nil {
 		return err
 	}
 	for _, r := range radios {
 		if r.kind() == n.Kind {
-			return p.choose(option{r, n})
+			return p.choose(ctx, option{r, n})
 		}
 	}
 	return Fail(CodeNetworkKind, fmt.Errorf("%q is for %v", n.Name, n.Kind))
 }
 
 // choose opens the credentials of one of the home's networks.
-func (p *pairing) choose(o option) error {
-	secret, err := p.Authority.OpenNetwork(o.network)
+func (p *pairing) choose(ctx context.Context, o option) error {
+	secret, err := p.Authority.OpenNetwork(ctx, o.network)
 	if err != nil {
 		return Explain(err, CodeIssue)
 	}

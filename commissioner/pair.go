@@ -3,7 +3,6 @@ package commissioner
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"gatehouse/commissioner/matter/exchange"
@@ -64,6 +63,7 @@ type pairing struct {
 	noc      []byte
 	icac     []byte
 	oper     *exchange.Session
+	access   uint16   // version of the gateways' CAT in its access control list
 	offered  bool     // AddNOC was sent: the device may have its certificate
 	ended    bool     // CommissioningComplete was sent: the device may keep it
 	rolled   bool     // the device confirmed that it rolled back
@@ -214,8 +214,8 @@ func (p *pairing) reserve(ctx context.Context) error {
 		name = p.about.facts.ProductName
 	}
 	_, err = p.propose(ctx, fabric.Command{Reserve: &fabric.Reserve{
-		Node: n, Gateway: p.Identity.Node, Zone: p.req.Zone, Name: name, Facts: p.about.facts,
-		Deadline: p.Now().Add(p.about.failSafe()).UnixMilli(),
+		Node: n, Gateway: p.Identity().Node, Zone: p.req.Zone, Name: name, Facts: p.about.facts,
+		FailSafe: p.about.failSafe().Milliseconds(),
 		Attested: fabric.Attested{PAA: p.verdict.PAA.SubjectKeyID.String(), Exception: p.verdict.Exception()},
 	}})
 	if err != nil {
@@ -230,7 +230,7 @@ func (p *pairing) abandon(ctx context.Context) {
 	if p.node == 0 || p.offered && !p.rolled {
 		return
 	}
-	if _, err := p.propose(ctx, fabric.Command{Abandon: &fabric.Abandon{Node: p.node, Reason: "the pairing failed"}}); err != nil {
+	if _, err := p.propose(ctx, fabric.Command{Abandon: &fabric.Abandon{Node: p.node, Reason: "the pairing failed", Gateway: p.Identity().Node}}); err != nil {
 		p.Log.Warn("abandoning failed; it will be settled", "device", p.node, "err", err)
 	}
 }
@@ -238,16 +238,11 @@ func (p *pairing) abandon(ctx context.Context) {
 // issue signs the device's certificate and commits its hash, before the device
 // can have it.
 func (p *pairing) issue(ctx context.Context) error {
-	state := p.Ledger.State()
-	d := state.Devices[p.node]
-	if d == nil {
-		return Fail(CodeCommit, fmt.Errorf("the reservation of %v is gone", p.node))
-	}
 	var err error
-	if p.noc, p.icac, err = p.Authority.Issue(d, p.key, deviceCATs(state, d)); err != nil {
+	if p.noc, p.icac, err = p.Authority.Issue(ctx, p.node, p.key); err != nil {
 		return Explain(err, CodeIssue)
 	}
-	_, err = p.propose(ctx, fabric.Command{Issue: &fabric.Issue{Node: p.node, NOCHash: hash(p.noc), PublicKey: p.key[:]}})
+	_, err = p.propose(ctx, fabric.Command{Issue: &fabric.Issue{Node: p.node, NOCHash: hash(p.noc), PublicKey: p.key[:], Gateway: p.Identity().Node}})
 	if err != nil {
 		return Explain(err, CodeCommit)
 	}
@@ -256,7 +251,7 @@ func (p *pairing) issue(ctx context.Context) error {
 
 // commit admits the device. Until a quorum has this, nobody is told.
 func (p *pairing) commit(ctx context.Context) error {
-	state, err := p.propose(ctx, fabric.Command{Admit: &fabric.Admit{Node: p.node}})
+	state, err := p.propose(ctx, fabric.Command{Admit: &fabric.Admit{Node: p.node, Gateway: p.Identity().Node, Access: p.access}})
 	if err != nil {
 		return Explain(err, CodeCommit)
 	}

@@ -11,6 +11,7 @@ import (
 	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/commissioner/matter/securechannel"
 	"gatehouse/fabric"
+	"gatehouse/fabric/cert"
 )
 
 // Limits of settling.
@@ -29,10 +30,12 @@ const (
 func (c *Commissioner) Settle(ctx context.Context) {
 	ticker := time.NewTicker(settleEvery)
 	defer ticker.Stop()
+	since := make(map[cert.NodeID]time.Time)
 	for {
+		since = c.doubts(since)
 		for _, d := range c.Ledger.State().Devices {
-			if c.inDoubt(d) {
-				if err := c.settle(ctx, d); err != nil && ctx.Err() == nil {
+			if began, ok := since[d.Node]; ok {
+				if err := c.settle(ctx, d, c.Now().Sub(began)); err != nil && ctx.Err() == nil {
 					c.Log.Info("a pairing is still in doubt", "device", d.Node, "err", err)
 				}
 			}
@@ -48,15 +51,38 @@ func (c *Commissioner) Settle(ctx context.Context) {
 func (c *Commissioner) inDoubt(d *fabric.Device) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return d.Phase != fabric.Admitted && d.Gateway == c.Identity.Node && !c.active[d.Node]
+	return d.Phase != fabric.Admitted && d.Gateway == c.Identity().Node && !c.active[d.Node]
 }
 
-func (c *Commissioner) settle(ctx context.Context, d *fabric.Device) error {
-	expired := c.Now().UnixMilli() - d.Deadline
+// doubts are the pairings in doubt, and since when this process knows of each:
+// how long a fail-safe still lasts is measured, since clocks jump.
+func (c *Commissioner) doubts(before map[cert.NodeID]time.Time) map[cert.NodeID]time.Time {
+	since := make(map[cert.NodeID]time.Time)
+	for _, d := range c.Ledger.State().Devices {
+		if c.inDoubt(d) {
+			began, ok := before[d.Node]
+			if !ok {
+				began = c.Now()
+			}
+			since[d.Node] = began
+		}
+	}
+	return since
+}
+
+// failSafe is how long a device may hold what a pairing gave it.
+func failSafe(d *fabric.Device) time.Duration {
+	if d.FailSafe == 0 { // a reservation of version 1
+		return fabric.MaxReservation
+	}
+	return time.Duration(d.FailSafe) * time.Millisecond
+}
+
+func (c *Commissioner) settle(ctx context.Context, d *fabric.Device, waited time.Duration) error {
 	if d.Phase == fabric.Reserved {
 		// No certificate was committed, so none was sent; and whoever made
 		// the reservation, on this gateway, is gone.
-		return c.settled(ctx, d, fabric.Command{Abandon: &fabric.Abandon{Node: d.Node, Reason: "the pairing was interrupted"}})
+		return c.settled(ctx, d, fabric.Command{Abandon: &fabric.Abandon{Node: d.Node, Reason: "the pairing was interrupted", Gateway: c.Identity().Node}})
 	}
 	dialCtx, cancel := context.WithTimeout(ctx, settleDial)
 	defer cancel()
@@ -65,8 +91,8 @@ func (c *Commissioner) settle(ctx context.Context, d *fabric.Device) error {
 	case err == nil:
 		defer securechannel.Close(c.Manager, s)
 		return c.finish(ctx, s, d)
-	case expired > settleGrace.Milliseconds():
-		return c.settled(ctx, d, fabric.Command{Abandon: &fabric.Abandon{Node: d.Node, Reason: "the device rolled back"}})
+	case waited > failSafe(d)+settleGrace:
+		return c.settled(ctx, d, fabric.Command{Abandon: &fabric.Abandon{Node: d.Node, Reason: "the device rolled back", Gateway: c.Identity().Node}})
 	}
 	return err
 }
@@ -92,14 +118,14 @@ func (c *Commissioner) finish(ctx context.Context, s *exchange.Session, d *fabri
 	default:
 		return err
 	}
-	return c.settled(ctx, d, fabric.Command{Admit: &fabric.Admit{Node: d.Node}})
+	return c.settled(ctx, d, fabric.Command{Admit: &fabric.Admit{Node: d.Node, Gateway: c.Identity().Node, Access: state.Home.GatewayCAT.Version()}})
 }
 
 // settled commits the end of a pairing. Somebody else may have done so.
 func (c *Commissioner) settled(ctx context.Context, d *fabric.Device, cmd fabric.Command) error {
 	_, err := c.propose(ctx, cmd)
 	var refused *fabric.Refusal
-	if errors.As(err, &refused) && (refused.Code == fabric.CodeUnknown || refused.Code == fabric.CodePhase) {
+	if errors.As(err, &refused) && (refused.Code == fabric.CodeUnknown || refused.Code == fabric.CodePhase || refused.Code == fabric.CodeOwner) {
 		return nil
 	}
 	if err == nil {

@@ -208,6 +208,6 @@ func (k *Keeper) forget(n cert.NodeID) {
 	k.mu.Lock()
 	delete(k.slots, n)
 	k.mu.Unlock()
-	k.c.Resumptions().Forget(k.c.Identity.Index, n)
+	k.c.Resumptions().Forget(k.c.Identity().Index, n)
 	k.c.Addresses.Forget(n)
 }

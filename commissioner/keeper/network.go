@@ -72,7 +72,7 @@ func (k *Keeper) AddNetwork(ctx context.Context, n cert.NodeID, name string) err
 	if err != nil {
 		return err
 	}
-	secret, err := k.c.Authority.OpenNetwork(network)
+	secret, err := k.c.Authority.OpenNetwork(ctx, network)
 	if err != nil {
 		return commissioner.Explain(err, commissioner.CodeIssue)
 	}

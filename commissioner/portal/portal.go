@@ -172,7 +172,7 @@ type Radio struct {
 
 func (p *Portal) status(w http.ResponseWriter, r *http.Request) error {
 	s := p.C.Ledger.State()
-	status := Status{Home: s.Home.Name, Fabric: s.Home.FabricID.String(), Gateway: p.C.Identity.Node.String(), Devices: len(s.Devices), Index: s.Index}
+	status := Status{Home: s.Home.Name, Fabric: s.Home.FabricID.String(), Gateway: p.C.Identity().Node.String(), Devices: len(s.Devices), Index: s.Index}
 	if p.Radio != nil {
 		status.Radio = p.Radio()
 	}

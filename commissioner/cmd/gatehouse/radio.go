@@ -45,7 +45,7 @@ func (c *radioCmd) gateway(ctx context.Context) (net.Conn, error) {
 		}
 		return conn, nil
 	}
-	l, err := listen(c.Listen) // whoever can write to the socket has the adapter
+	l, err := listenUnix(c.Listen) // whoever can write to the socket has the adapter
 	if err != nil {
 		return nil, err
 	}

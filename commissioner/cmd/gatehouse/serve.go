@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -23,7 +21,6 @@ import (
 	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/commissioner/matter/securechannel"
 	"gatehouse/commissioner/portal"
-	"gatehouse/radio"
 	"gatehouse/radio/button"
 	"gatehouse/radio/dnssd"
 	"gatehouse/radio/udp"
@@ -42,32 +39,83 @@ type serveCmd struct {
 // shutdownLimit is how long requests in progress may take to end.
 const shutdownLimit = 5 * time.Second
 
+// listenTries is how often a pair of ports is drawn.
+const listenTries = 10
+
 func (c *serveCmd) Run(ctx context.Context, g *globals) (err error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	gateway, err := openGateway(g.State, c.TPM, log)
+	link, listener, err := c.listen()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, gateway.ledger.Close()) }()
-
-	link, err := udp.Listen(udp.Config{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), c.Port)})
+	discovery, err := dnssd.Open(dnssd.Config{Interfaces: c.Interface, Now: time.Now, Rand: rand.Reader, Log: log})
 	if err != nil {
-		return fmt.Errorf("listen for Matter: %w", err)
+		return errors.Join(fmt.Errorf("listen for multicast DNS: %w", err), listener.Close())
+	}
+	defer discovery.Close()
+	gateway, err := openGateway(g.State, c.TPM, listener, discovery, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, gateway.Close()) }()
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	front := new(api)
+	wg.Go(func() { stop(front.serve(ctx, g.socket(), log)) })
+	if err := c.run(ctx, g, gateway, front, link, discovery, log, &wg); err != nil {
+		return err
+	}
+	log.Info("stopping")
+	daemon.SdNotify(false, daemon.SdNotifyStopping)
+	stop(nil)
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// listen opens a UDP and a TCP port of the same number: who knows where a
+// gateway's Matter node is, knows where the others' own protocol is.
+func (c *serveCmd) listen() (*udp.Link, net.Listener, error) {
+	for try := 1; ; try++ {
+		link, err := udp.Listen(udp.Config{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), c.Port)})
+		if err != nil {
+			return nil, nil, fmt.Errorf("listen for Matter: %w", err)
+		}
+		listener, err := net.Listen("tcp", link.LocalAddr().String())
+		if err == nil {
+			return link, listener, nil
+		}
+		link.Close()
+		if c.Port != 0 || try == listenTries {
+			return nil, nil, fmt.Errorf("listen for other gateways: %w", err)
+		}
+	}
+}
+
+// run is the gateway at work, until ctx ends or the gateway is evicted.
+func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front *api, link *udp.Link, discovery *dnssd.Conn, log *slog.Logger, wg *sync.WaitGroup) error {
+	if err := gateway.announce(ctx, discovery, link.LocalAddr().Port()); err != nil {
+		return err
+	}
+	if err := gateway.identify(ctx, front.waits); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
 	}
 	manager, err := exchange.New(exchange.Config{Now: time.Now, Random: rand.Reader, Log: log})
 	if err != nil {
 		return err
 	}
 	defer manager.Close()
-	discovery, err := dnssd.Open(dnssd.Config{Interfaces: c.Interface, Now: time.Now, Rand: rand.Reader, Log: log})
-	if err != nil {
-		return fmt.Errorf("listen for multicast DNS: %w", err)
-	}
-	defer discovery.Close()
 	p := &portal.Portal{Log: log}
 	var air commissioner.Bluetooth
 	if c.Bluetooth != noBluetooth {
@@ -83,64 +131,24 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) (err error) {
 		return err
 	}
 	defer release()
-	engine := interaction.New(manager)
-	com := commissioner.New(commissioner.Config{Ledger: gateway.ledger, Discovery: discovery, Bluetooth: air, Mode: mode,
-		Authority: &commissioner.Signer{Ledger: gateway.ledger, Vault: gateway.vault, Random: rand.Reader}, Identity: gateway.identity,
-		Manager: manager, Engine: engine, Link: link, Addresses: commissioner.OpenAddressBook(filepath.Join(g.State, "addresses.json"), log),
+	com := commissioner.New(commissioner.Config{Ledger: gateway, Discovery: discovery, Bluetooth: air, Mode: mode,
+		Authority: gateway.Authority, Identity: gateway.identity.Load,
+		Manager: manager, Engine: interaction.New(manager), Link: link, Addresses: commissioner.OpenAddressBook(filepath.Join(g.State, "addresses.json"), log),
 		Now: time.Now, Random: rand.Reader, Log: log})
 	responder := &securechannel.Responder{Manager: manager, Log: log, Resumptions: com.Resumptions(),
-		Identities: func() []*securechannel.Identity { return []*securechannel.Identity{gateway.identity} }}
+		Identities: func() []*securechannel.Identity { return []*securechannel.Identity{gateway.identity.Load()} }}
 	responder.Register()
 	manager.Serve(link)
-	// Devices find their administrator by this.
-	self := dnssd.OperationalService(radio.Advertisement{CompressedFabric: com.CompressedFabric(), Node: uint64(gateway.identity.Node)}, link.LocalAddr().Port())
-	if _, err := discovery.Advertise(ctx, self); err != nil {
-		return fmt.Errorf("advertise the gateway: %w", err)
-	}
-
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	wg.Go(func() { com.Settle(ctx) })
 	wg.Go(func() { com.SendAway(ctx) })
 	p.C, p.K = com, keeper.New(com)
-	return serveAPI(ctx, g, p, log)
-}
-
-// serveAPI serves the API on the unix socket until ctx ends.
-func serveAPI(ctx context.Context, g *globals, p *portal.Portal, log *slog.Logger) error {
-	listener, err := listen(g.socket())
-	if err != nil {
-		return err
-	}
-	server := &http.Server{Handler: p.Handler(), BaseContext: func(net.Listener) context.Context { return ctx }, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelInfo)}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
-	log.Info("ready", "socket", g.socket(), "gateway", p.C.Identity.Node)
+	front.ready(p.Handler())
+	log.Info("ready", "socket", g.socket(), "gateway", gateway.Node)
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 	select {
-	case err := <-ended:
-		return err
+	case <-gateway.evicted:
+		return errEvicted
 	case <-ctx.Done():
+		return nil
 	}
-	log.Info("stopping")
-	daemon.SdNotify(false, daemon.SdNotifyStopping)
-	limit, cancel := context.WithTimeout(context.Background(), shutdownLimit)
-	defer cancel()
-	return server.Shutdown(limit)
-}
-
-// listen makes a socket for its owner alone. One that is there already is a
-// leftover of a process that died: a gateway holds its state's lock by now.
-func listen(path string) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	defer syscall.Umask(syscall.Umask(0o177))
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
-	}
-	return l, nil
 }

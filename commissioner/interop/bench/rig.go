@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"gatehouse/cluster/steward"
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/keeper"
 	"gatehouse/commissioner/matter/datamodel"
@@ -58,6 +58,7 @@ type memory struct {
 func (m *memory) Propose(_ context.Context, c fabric.Command) (*fabric.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	c.Version, c.Time = c.Needs(), time.Now().UnixMilli()
 	next, err := fabric.Apply(m.state, m.state.Index+1, &c)
 	m.state = next
 	return next, err
@@ -69,22 +70,25 @@ func (m *memory) State() *fabric.State {
 	return m.state
 }
 
+func (m *memory) Leads() bool         { return true }
+func (m *memory) Leader() cert.NodeID { return 0 }
+
 func (m *memory) Current(context.Context) (*fabric.State, error) { return m.State(), nil }
 
 // vault has the keys of a fabric that nobody needs to keep secret.
 type vault struct{ fabric *issuer.Fabric }
 
-func (v vault) IssuerKey(*fabric.State) (issuer.PrivateKey, error) {
+func (v vault) IssuerKey(context.Context, *fabric.State) (issuer.PrivateKey, error) {
 	return issuer.ParsePrivateKey(bytes.Clone(v.fabric.IssuerKey.Reveal())) // it is erased after use
 }
 
-func (v vault) IPK(*fabric.State) (cert.EpochKey, error) { return v.fabric.IPK, nil }
+func (v vault) IPK(context.Context, *fabric.State) (cert.EpochKey, error) { return v.fabric.IPK, nil }
 
-func (vault) OpenNetwork(*fabric.State, *fabric.Network) (seal.Secret, error) {
+func (vault) OpenNetwork(context.Context, *fabric.State, *fabric.Network) (seal.Secret, error) {
 	return seal.Secret{}, errNoNetworks
 }
 
-func (vault) SealNetwork(io.Reader, *fabric.State, *fabric.Network, seal.Secret) error {
+func (vault) SealNetwork(context.Context, *fabric.State, *fabric.Network, seal.Secret) error {
 	return errNoNetworks
 }
 
@@ -155,7 +159,7 @@ func sessions(ctx context.Context, s size, c *commissioner.Commissioner, n cert.
 		for _, full := range []bool{true, false} {
 			securechannel.Close(c.Manager, session)
 			if full {
-				c.Resumptions().Forget(c.Identity.Index, n)
+				c.Resumptions().Forget(c.Identity().Index, n)
 			}
 			time.Sleep(10 * time.Millisecond) // the device's farewell
 			began, before := time.Now(), cpuTime()
@@ -214,7 +218,7 @@ func rigCommissioner(ctx context.Context, trust string) (*commissioner.Commissio
 	ledger := &memory{state: &fabric.State{}}
 	founding := fabric.Command{Found: &fabric.Found{
 		Home:       fabric.Home{Name: "bench", FabricID: f.FabricID, Root: f.RCAC, Birth: birth.UnixMilli(), VendorID: 0xFFF1, GatewayCAT: cat},
-		Generation: fabric.Generation{Number: 1, ICAC: f.ICAC}, Gateway: fabric.Gateway{Node: self, NOC: noc}}}
+		Generation: fabric.Generation{Number: 1, ICAC: f.ICAC}, Gateway: fabric.Gateway{Node: self, NOC: noc, Version: fabric.Version}}}
 	if err := rigTrust(ctx, ledger, founding, trust); err != nil {
 		return nil, err
 	}
@@ -232,8 +236,8 @@ func rigCommissioner(ctx context.Context, trust string) (*commissioner.Commissio
 	if err != nil {
 		return nil, err
 	}
-	c := commissioner.New(commissioner.Config{Ledger: ledger, Discovery: discovery, Authority: &commissioner.Signer{Ledger: ledger, Vault: vault{f}},
-		Identity: id, Manager: m, Engine: interaction.New(m), Link: link, Addresses: commissioner.OpenAddressBook(filepath.Join(trust, "addresses"), log),
+	c := commissioner.New(commissioner.Config{Ledger: ledger, Discovery: discovery, Authority: &steward.Authority{Ledger: ledger, Vault: vault{f}},
+		Identity: func() *securechannel.Identity { return id }, Manager: m, Engine: interaction.New(m), Link: link, Addresses: commissioner.OpenAddressBook(filepath.Join(trust, "addresses"), log),
 		Now: time.Now, Random: rand.Reader, Log: log})
 	m.Serve(link)
 	return c, nil
