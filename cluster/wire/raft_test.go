@@ -104,6 +104,7 @@ func end(t *testing.T, voters []*voter) {
 }
 
 func TestRaft(t *testing.T) {
+	t.Parallel() // it mostly waits
 	h := newHome(t, 1)
 	voters := vote(t, []*gateway{h.gateway(h.identity(0xA)), h.gateway(h.identity(0xB)), h.gateway(h.identity(0xC))})
 	leader := say(t, voters, "one")
@@ -177,7 +178,8 @@ func TestRaftOverCuts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := simulate(t)
 				voters := vote(t, s.gateways)
-				for _, word := range []string{"one", "two", "three"} {
+				// The connections outlive a cut, or do not.
+				for word, long := range map[string]time.Duration{"one": 0, "two": 10 * time.Second, "three": 0} {
 					leader := say(t, voters, word+" before")
 					s.each(leader.gateway, s.net.Cut, way.from, way.to)
 					rest := slices.DeleteFunc(slices.Clone(voters), func(v *voter) bool { return v == leader })
@@ -185,6 +187,9 @@ func TestRaftOverCuts(t *testing.T) {
 					say(t, rest, word)
 					if took := time.Since(start); took > 6*time.Second {
 						t.Errorf("the others took %v to elect", took)
+					}
+					if time.Sleep(long); long > silence && len(leader.open()) != 0 {
+						t.Error("a connection outlives the silence")
 					}
 					s.each(leader.gateway, s.net.Heal, way.from, way.to)
 					start = time.Now()

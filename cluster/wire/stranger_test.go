@@ -145,6 +145,7 @@ func TestListenersThatAreNotOurs(t *testing.T) {
 
 // TestGarbage has strangers that speak no TLS, or hardly any.
 func TestGarbage(t *testing.T) {
+	t.Parallel() // it mostly waits
 	h := newHome(t, 1)
 	g := h.gateway(h.identity(0xA))
 	if took := closes(t, knock(t, g, "GET / HTTP/1.1\r\nHost: gateway\r\n\r\n")); took > time.Second {
@@ -168,6 +169,7 @@ func TestGarbage(t *testing.T) {
 // TestCrowd has more strangers than may be. A gateway comes through, and the
 // strangers are never more than they may be.
 func TestCrowd(t *testing.T) {
+	t.Parallel() // it mostly waits
 	h := newHome(t, 1)
 	g, b := h.gateway(h.identity(0xA)), h.gateway(h.identity(0xB))
 	g.echo()
@@ -224,6 +226,7 @@ func TestGreedyPeer(t *testing.T) {
 
 // TestNobodyTakesIt has a peer whose protocol nobody has begun to accept.
 func TestNobodyTakesIt(t *testing.T) {
+	t.Parallel() // it mostly waits
 	h := newHome(t, 1)
 	g, b := h.gateway(h.identity(0xA)), h.gateway(h.identity(0xB))
 	c, err := b.dial(context.Background(), g.node, httpProtocol, time.Second)
