@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -90,6 +91,7 @@ type Config struct {
 type Cluster struct {
 	cfg      Config
 	machine  *machine
+	known    atomic.Pointer[fabric.State] // from before this process
 	store    *store.Store
 	raft     *raft.Raft
 	watchers watchers
@@ -166,10 +168,14 @@ func Open(cfg Config) (*Cluster, error) {
 		cfg.Random = rand.Reader
 	}
 	c := &Cluster{cfg: cfg, store: s, closed: make(chan struct{})}
-	c.machine = &machine{changed: c.watchers.notify, fatal: cfg.Fatal}
+	c.machine = &machine{changed: c.watchers.notify, fatal: cfg.Fatal, committed: s.Commit}
 	c.machine.state.Store(&fabric.State{})
+	c.known.Store(&fabric.State{})
 	if c.raft, err = raft.NewRaft(cfg.raft(), c.machine, s, s, s, cfg.transport()); err != nil {
 		return nil, errors.Join(fmt.Errorf("take up the trust state in %s: %w", cfg.Dir, errors.Join(err, c.machine.refused)), s.Close())
+	}
+	if err := c.recall(); err != nil {
+		return nil, errors.Join(fmt.Errorf("take up the trust state in %s: %w", cfg.Dir, err), c.raft.Shutdown().Error(), s.Close())
 	}
 	c.observe()
 	if c.alone() {

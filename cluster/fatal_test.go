@@ -101,7 +101,7 @@ func TestUnreadableEntry(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, data := range map[string][]byte{"newer release": newer, "garbage": []byte("garbage"), "nothing": nil} {
-		m := machine{changed: func() { t.Error(what) }}
+		m := machine{changed: func() { t.Error(what) }, committed: func(uint64) { t.Error(what) }}
 		m.state.Store(&fabric.State{})
 		var fatal error
 		m.fatal = func(err error) { fatal = err }

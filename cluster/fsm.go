@@ -15,6 +15,8 @@ type machine struct {
 	state   atomic.Pointer[fabric.State]
 	changed func()
 	fatal   func(error)
+	// committed is told up to where the log is.
+	committed func(index uint64)
 	refused error // why the last Restore failed; read once Raft has given up
 }
 
@@ -39,6 +41,7 @@ func (m *machine) Apply(l *raft.Log) any {
 	}
 	next, err := fabric.Apply(m.state.Load(), l.Index, c)
 	m.state.Store(next)
+	m.committed(l.Index)
 	m.changed()
 	return outcome{next, err}
 }

@@ -118,8 +118,19 @@ func (s *Store) StoreLogs(logs []*raft.Log) error {
 			}
 			m.Last = l.Index
 		}
+		m.Committed = max(m.Committed, min(s.staged.Load(), m.Last))
 		return nil
 	})
+}
+
+// Commit has the next StoreLogs record up to where the log is committed, for
+// the process that comes after this one.
+func (s *Store) Commit(index uint64) { s.staged.Store(index) }
+
+// Committed is up to where the log was known to be committed, at least.
+func (s *Store) Committed() uint64 {
+	m := s.now()
+	return min(m.Committed, m.Last)
 }
 
 // DeleteRange removes the entries from low to high, both included, from either

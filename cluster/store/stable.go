@@ -21,6 +21,8 @@ type summary struct {
 	First  uint64            `cbor:"1,keyasint"` // index of the log, 0: it is empty
 	Last   uint64            `cbor:"2,keyasint"`
 	Values map[string][]byte `cbor:"3,keyasint"` // Raft's term and vote
+	// Committed is up to where a quorum was known to have the log.
+	Committed uint64 `cbor:"4,keyasint,omitempty"`
 }
 
 var summaryKey = []byte("summary")

@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -73,6 +74,8 @@ type Store struct {
 	mu      sync.Mutex
 	failed  error
 	summary summary // as last committed
+
+	staged atomic.Uint64 // the commit index of the next entries
 
 	snapshots sync.Mutex // held while one is written
 }
