@@ -17,7 +17,7 @@ type machine struct {
 	fatal   func(error)
 	// committed is told up to where the log is.
 	committed func(index uint64)
-	refused error // why the last Restore failed; read once Raft has given up
+	refused   error // why the last Restore failed; read once Raft has given up
 }
 
 // outcome is what Apply answers to who proposed.

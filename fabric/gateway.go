@@ -86,6 +86,9 @@ type IssueGateway struct {
 type EvictGateway struct {
 	Node   cert.NodeID `cbor:"0,keyasint"`
 	Reason string      `cbor:"1,keyasint"`
+	// Reseal seals the home's secrets for those who stay. Without it the
+	// leader has to be able to open them afterwards.
+	Reseal *Reseal `cbor:"2,keyasint,omitempty"`
 }
 
 // TakeOver spreads a gateway's devices over others.
@@ -203,6 +206,9 @@ func (s *State) evictGateway(c *EvictGateway) error {
 		to[i] = m.Node
 	}
 	s.spread(c.Node, to)
+	if c.Reseal != nil {
+		return s.reseal(c.Reseal)
+	}
 	return nil
 }
 

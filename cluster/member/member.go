@@ -97,7 +97,7 @@ func (m *Member) compose() {
 	m.Vault = &vault.Vault{Node: m.Node, Sealing: m.Keys.Sealing, Helpers: vault.Peers{HTTP: m.Client}, Random: rand.Reader}
 	others := steward.Peers{HTTP: m.Client}
 	m.Authority = &steward.Authority{Ledger: m.Cluster, Vault: m.Vault, Others: others}
-	m.Steward = &steward.Steward{Authority: m.Authority, Vault: m.Vault, Keys: m.Keys, Watch: m.Watch, Peers: m.cfg.Peers, Log: m.cfg.Log}
+	m.Steward = &steward.Steward{Cluster: m.Cluster, Authority: m.Authority, Vault: m.Vault, Keys: m.Keys, Peers: m.cfg.Peers, Log: m.cfg.Log}
 	helper := &vault.Helper{Vault: m.Vault, State: m.State, Leader: m.Leader, Asker: wire.Peer,
 		Record: &vault.Record{Path: filepath.Join(m.cfg.Dir, recordFile), Now: m.cfg.Now, Log: m.cfg.Log}}
 	m.mux.Handle("/cluster/", m.Cluster.Handler())

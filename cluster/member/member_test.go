@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,6 +20,7 @@ import (
 	"gatehouse/cluster"
 	"gatehouse/cluster/found"
 	"gatehouse/cluster/keyfile"
+	"gatehouse/cluster/steward"
 	"gatehouse/cluster/vault"
 	"gatehouse/cluster/wire/wiretest"
 	"gatehouse/fabric"
@@ -318,10 +320,8 @@ func TestEvicted(t *testing.T) {
 		h.until("there are three voters", func() bool { return h.voters() == 3 })
 		thief := h.gateways[2]
 		h.off(thief)
-		leader := h.leader()
-		if _, err := leader.Propose(t.Context(), fabric.Command{EvictGateway: &fabric.EvictGateway{Node: thief.node, Reason: "stolen"}}); err != nil {
-			t.Fatal(err)
-		}
+		h.leader()
+		h.check(h.gateways[0].Steward.Evict(t.Context(), thief.node, "stolen"))
 		h.until("the others have another tag, and all is sealed anew", func() bool {
 			s := h.leader().State()
 			for _, g := range s.Members() {
@@ -341,6 +341,56 @@ func TestEvicted(t *testing.T) {
 			t.Errorf("an evicted gateway is helped: %v", err)
 		}
 		h.check(h.admit(h.gateways[1], 8)) // the others are not disturbed
+	})
+}
+
+// TestEvictLeader: it hands the lead over first, and the last gateway opens
+// its secrets alone again.
+func TestEvictLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, 3)
+		defer h.end()
+		h.until("there are three voters", func() bool { return h.voters() == 3 })
+		for len(h.gateways) > 1 {
+			leader := h.leader()
+			h.gateways = slices.DeleteFunc(h.gateways, func(b *box) bool { return b == leader })
+			if len(h.gateways) == 1 { // the other has no vote, and cannot lead
+				if err := leader.Steward.Evict(t.Context(), leader.node, "old"); err == nil {
+					t.Error("the only gateway with a vote is evicted")
+				}
+				h.check(leader.Steward.Evict(t.Context(), h.gateways[0].node, "old"))
+				h.off(h.gateways[0])
+				h.gateways = []*box{leader}
+				break
+			}
+			h.check(h.gateways[0].Steward.Evict(t.Context(), leader.node, "old"))
+			h.off(leader)
+		}
+		h.until("nobody else is a member", func() bool { return len(h.leader().Members()) == 1 })
+		h.check(h.admit(h.gateways[0], 7))
+		last := h.gateways[0]
+		h.off(last)
+		h.on(last)
+		h.check(h.admit(last, 8))
+	})
+}
+
+// TestEvictNeedsHelp: of two gateways, one that is away cannot be evicted
+// without the recovery kit, and nothing changes.
+func TestEvictNeedsHelp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, 2)
+		defer h.end()
+		h.off(h.gateways[1])
+		first := h.gateways[0]
+		err := first.Steward.Evict(t.Context(), h.gateways[1].node, "burnt")
+		if !errors.Is(err, steward.ErrNeedsKit) || first.State().Gateways[h.gateways[1].node] == nil {
+			t.Errorf("%v", err)
+		}
+		h.on(h.gateways[1])
+		h.until("it has caught up", func() bool { return h.gateways[1].State().Index == first.State().Index })
+		h.check(first.Steward.Evict(t.Context(), h.gateways[1].node, "old"))
+		h.check(h.admit(first, 7))
 	})
 }
 

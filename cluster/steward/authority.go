@@ -16,7 +16,6 @@ import (
 
 // Ledger is the replicated trust state, as cluster.Cluster has it.
 type Ledger interface {
-	Propose(ctx context.Context, c fabric.Command) (*fabric.State, error)
 	State() *fabric.State
 	Current(ctx context.Context) (*fabric.State, error)
 	Leads() bool
@@ -43,6 +42,7 @@ type Authority struct {
 type Others interface {
 	Issue(ctx context.Context, leader, node cert.NodeID, key cert.PublicKey) (noc, icac []byte, err error)
 	Enroll(ctx context.Context, leader cert.NodeID, c fabric.ReserveGateway) (found.Membership, error)
+	Evict(ctx context.Context, leader, node cert.NodeID, reason string) error
 }
 
 // ErrNotReserved says that a certificate was asked for without a reservation

@@ -14,14 +14,14 @@ import (
 // does what is left to do: for a gateway that was enrolled and does not know,
 // nothing.
 func (s *Steward) Enroll(ctx context.Context, c fabric.ReserveGateway) (found.Membership, error) {
-	if a := s.Authority; !a.Ledger.Leads() && a.Others != nil {
-		return a.Others.Enroll(ctx, a.Ledger.Leader(), c)
+	if a := s.Authority; !s.Cluster.Leads() && a.Others != nil {
+		return a.Others.Enroll(ctx, s.Cluster.Leader(), c)
 	}
 	return s.enroll(ctx, c)
 }
 
 func (s *Steward) enroll(ctx context.Context, c fabric.ReserveGateway) (found.Membership, error) {
-	state, err := s.Authority.Ledger.Current(ctx)
+	state, err := s.Cluster.Current(ctx)
 	if err != nil {
 		return found.Membership{}, err
 	}

@@ -20,6 +20,7 @@ import (
 const (
 	issuePath  = "/steward/issue"  // POST a request; a certificate
 	enrollPath = "/steward/enroll" // POST a fabric.ReserveGateway; a found.Membership
+	evictPath  = "/steward/evict"  // POST an eviction; nothing
 )
 
 const (
@@ -30,6 +31,11 @@ const (
 type request struct {
 	Node cert.NodeID `cbor:"0,keyasint"`
 	Key  []byte      `cbor:"1,keyasint"`
+}
+
+type eviction struct {
+	Node   cert.NodeID `cbor:"0,keyasint"`
+	Reason string      `cbor:"1,keyasint"`
 }
 
 type certificate struct {
@@ -53,6 +59,9 @@ func (s *Steward) Handler() http.Handler {
 	mux.HandleFunc("POST "+enrollPath, func(w http.ResponseWriter, r *http.Request) {
 		answer(w, r, func(c fabric.ReserveGateway) (found.Membership, error) { return s.enroll(r.Context(), c) })
 	})
+	mux.HandleFunc("POST "+evictPath, func(w http.ResponseWriter, r *http.Request) {
+		answer(w, r, func(e eviction) (struct{}, error) { return struct{}{}, s.evict(r.Context(), e.Node, e.Reason) })
+	})
 	return mux
 }
 
@@ -72,6 +81,8 @@ func answer[Q, A any](w http.ResponseWriter, r *http.Request, do func(Q) (A, err
 		b, err = cbor.Marshal(a)
 	}
 	switch {
+	case errors.Is(err, cluster.ErrNotLeader):
+		http.Error(w, err.Error(), http.StatusMisdirectedRequest)
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusConflict)
 	default:
@@ -97,6 +108,11 @@ func (p Peers) Enroll(ctx context.Context, leader cert.NodeID, c fabric.ReserveG
 	return m, err
 }
 
+// Evict asks the leader to evict a gateway.
+func (p Peers) Evict(ctx context.Context, leader, node cert.NodeID, reason string) error {
+	return p.ask(ctx, leader, evictPath, eviction{node, reason}, new(struct{}))
+}
+
 func (p Peers) ask(ctx context.Context, leader cert.NodeID, path string, question, answer any) error {
 	if leader == 0 {
 		return cluster.ErrNotLeader
@@ -118,6 +134,8 @@ func (p Peers) ask(ctx context.Context, leader cert.NodeID, path string, questio
 	switch {
 	case err != nil:
 		return fmt.Errorf("ask the leader: %w", err)
+	case resp.StatusCode == http.StatusMisdirectedRequest:
+		return cluster.ErrNotLeader
 	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("the leader: %s", bytes.TrimSpace(b))
 	}

@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/cluster"
 	"gatehouse/cluster/durable"
 	"gatehouse/cluster/found"
 	"gatehouse/cluster/keyfile"
@@ -40,13 +41,22 @@ const (
 
 // Steward is one gateway's.
 type Steward struct {
+	Cluster   Cluster
 	Authority *Authority
 	Vault     *vault.Vault
 	Keys      *Keys
-	Watch     func(context.Context) <-chan struct{} // of the trust state
 	// Peers are where the members can be reached, for a new one.
 	Peers func(*fabric.State) []found.Peer
 	Log   *slog.Logger
+}
+
+// Cluster is the gateways' one memory, and who they are.
+type Cluster interface {
+	Ledger
+	Propose(ctx context.Context, c fabric.Command) (*fabric.State, error)
+	Watch(ctx context.Context) <-chan struct{}
+	Members() []cluster.Member
+	Transfer() error
 }
 
 // Keys are the gateway's own, which get renewed.
@@ -88,7 +98,7 @@ func (k *Keys) settle(current []byte) error {
 
 // Run does the duties until ctx ends.
 func (s *Steward) Run(ctx context.Context) {
-	changed := s.Watch(ctx)
+	changed := s.Cluster.Watch(ctx)
 	ticker := time.NewTicker(dutyPause)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
@@ -113,18 +123,18 @@ func (s *Steward) Run(ctx context.Context) {
 func (s *Steward) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, dutyTime)
 	defer cancel()
-	state := s.Authority.Ledger.State()
+	state := s.Cluster.State()
 	if !state.Founded() || state.Gateways[s.Vault.Node] == nil {
 		return nil
 	}
-	if err := s.own(ctx, state); err != nil || !s.Authority.Ledger.Leads() {
+	if err := s.own(ctx, state); err != nil || !s.Cluster.Leads() {
 		return err
 	}
 	return s.lead(ctx)
 }
 
 func (s *Steward) propose(ctx context.Context, c fabric.Command) (*fabric.State, error) {
-	return s.Authority.Ledger.Propose(ctx, c)
+	return s.Cluster.Propose(ctx, c)
 }
 
 // own are a gateway's duties about itself.
@@ -156,7 +166,7 @@ func (s *Steward) own(ctx context.Context, state *fabric.State) error {
 
 // lead are the leader's duties.
 func (s *Steward) lead(ctx context.Context) error {
-	state, err := s.Authority.Ledger.Current(ctx)
+	state, err := s.Cluster.Current(ctx)
 	if err != nil || state.Version < fabric.Version {
 		return err
 	}
@@ -189,7 +199,7 @@ func (s *Steward) lead(ctx context.Context) error {
 // certify reserves a serial number for a gateway unless one is reserved, signs
 // its certificate, and commits it.
 func (s *Steward) certify(ctx context.Context, n cert.NodeID) (*fabric.State, error) {
-	state, err := s.Authority.Ledger.Current(ctx)
+	state, err := s.Cluster.Current(ctx)
 	if err == nil && state.Gateways[n] != nil && state.Gateways[n].Reserved == nil {
 		state, err = s.propose(ctx, fabric.Command{RenewGateway: &fabric.RenewGateway{Node: n}})
 	}

@@ -37,7 +37,7 @@ func Founding(key issuer.PrivateKey, ipk cert.EpochKey) *Secrets {
 // Reseal is the command that seals the secrets of a State anew, with new data
 // keys, for the gateways it has now.
 func (v *Vault) Reseal(ctx context.Context, s *fabric.State) (*fabric.Reseal, error) {
-	x, err := v.all(ctx, s)
+	x, err := v.Open(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("seal the home's secrets anew: %w", err)
 	}
@@ -45,7 +45,8 @@ func (v *Vault) Reseal(ctx context.Context, s *fabric.State) (*fabric.Reseal, er
 	return v.Seal(s, s.DataKey()+1, x)
 }
 
-func (v *Vault) all(ctx context.Context, s *fabric.State) (x *Secrets, err error) {
+// Open opens all the secrets of a State. Erase them.
+func (v *Vault) Open(ctx context.Context, s *fabric.State) (x *Secrets, err error) {
 	x = &Secrets{Networks: make(map[string]seal.Secret)}
 	if x.IssuerKey, err = v.issuerKey(ctx, s); err != nil {
 		return nil, err
