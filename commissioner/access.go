@@ -33,6 +33,16 @@ func (p *pairing) complete(ctx context.Context) error {
 	return p.general(ctx, p.oper, datamodel.CommissioningCompleteID, nil, CodeComplete)
 }
 
+// WriteAccess brings the access control list of a device that belongs in line
+// with the trust state, and reads it back.
+func (c *Commissioner) WriteAccess(ctx context.Context, s *exchange.Session, d *fabric.Device) error {
+	state := c.Ledger.State()
+	if err := c.putACL(ctx, s, state, d); err != nil {
+		return err
+	}
+	return c.checkACL(ctx, s, state, d)
+}
+
 func wantedACL(s *fabric.State, d *fabric.Device) []policy.Entry {
 	return policy.ACL(s.Home.GatewayCAT, s.Zones[d.Zone].CAT)
 }

@@ -21,26 +21,35 @@ import (
 	"gatehouse/fabric/cert"
 )
 
-// connectLimit is how long a device is searched for.
-const connectLimit = 30 * time.Second
+// Limits of ours.
+const (
+	connectLimit = 30 * time.Second // for which a device is searched
+	idleLimit    = 30 * time.Second // of a session with another gateway's device
+)
 
 // Keeper holds one session to each device in use.
 type Keeper struct {
 	c *commissioner.Commissioner
 
-	mu    sync.Mutex
-	slots map[cert.NodeID]*slot
+	own owning
+
+	mu       sync.Mutex
+	slots    map[cert.NodeID]*slot
+	identity *securechannel.Identity // that sessions are opened with
 }
 
 // slot is one device's session; its lock makes callers share one handshake.
 type slot struct {
-	mu      sync.Mutex
-	session *exchange.Session
+	mu       sync.Mutex
+	session  *exchange.Session
+	identity *securechannel.Identity // it was opened with
+	idle     *time.Timer             // ends it; nil: it is kept
 }
 
 // New is a Keeper of the devices that c admits.
 func New(c *commissioner.Commissioner) *Keeper {
-	return &Keeper{c: c, slots: make(map[cert.NodeID]*slot)}
+	return &Keeper{c: c, slots: make(map[cert.NodeID]*slot), identity: c.Identity(), own: owning{ends: make(map[cert.NodeID]context.CancelFunc),
+		health: make(map[cert.NodeID]Health), meet: make(chan struct{}, atOnce)}}
 }
 
 // Adopt keeps the session with which a device was admitted.
@@ -48,7 +57,20 @@ func (k *Keeper) Adopt(s *exchange.Session) {
 	sl := k.slot(cert.NodeID(s.PeerNode()))
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
-	sl.session = s
+	sl.session, sl.identity = s, k.present()
+}
+
+// present is who this gateway is now. When its certificate has changed, what
+// sessions could be resumed from is forgotten: they would keep the rights of
+// the old one.
+func (k *Keeper) present() *securechannel.Identity {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if id := k.c.Identity(); id != k.identity {
+		k.identity = id
+		k.c.Resumptions().Forget(id.Index, 0)
+	}
+	return k.identity
 }
 
 func (k *Keeper) slot(n cert.NodeID) *slot {
@@ -76,7 +98,15 @@ func (k *Keeper) session(ctx context.Context, n cert.NodeID) (*exchange.Session,
 	sl := k.slot(n)
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
+	if sl.idle != nil {
+		sl.idle.Stop()
+		sl.idle = nil
+	}
+	identity := k.present()
 	if s := sl.session; s != nil {
+		if sl.identity != identity {
+			securechannel.Close(k.c.Manager, s)
+		}
 		select {
 		case <-s.Done():
 		default:
@@ -89,8 +119,36 @@ func (k *Keeper) session(ctx context.Context, n cert.NodeID) (*exchange.Session,
 	if err != nil {
 		return nil, commissioner.Explain(err, commissioner.CodeUnreachable)
 	}
-	sl.session = s
+	sl.session, sl.identity = s, identity
 	return s, nil
+}
+
+// rest ends the session with another gateway's device when it is not used for
+// a while: a device has room for few.
+func (k *Keeper) rest(n cert.NodeID) {
+	d := k.c.Ledger.State().Devices[n]
+	sl := k.slot(n)
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if d != nil && d.Gateway == k.c.Identity().Node {
+		return
+	}
+	sl.idle = time.AfterFunc(idleLimit, func() {
+		if d := k.c.Ledger.State().Devices[n]; d == nil || d.Gateway != k.c.Identity().Node {
+			k.leave(n)
+		}
+	})
+}
+
+// leave ends the session with a device.
+func (k *Keeper) leave(n cert.NodeID) {
+	sl := k.slot(n)
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if sl.session != nil {
+		securechannel.Close(k.c.Manager, sl.session)
+		sl.session = nil
+	}
 }
 
 // drop forgets a session over which nothing came back.
@@ -111,6 +169,7 @@ func (k *Keeper) do(ctx context.Context, n cert.NodeID, effects bool, f func(*ex
 	if _, err := k.device(n); err != nil {
 		return err
 	}
+	defer k.rest(n)
 	for try := 0; ; try++ {
 		s, err := k.session(ctx, n)
 		if err != nil {
@@ -198,13 +257,7 @@ func (k *Keeper) Subscribe(ctx context.Context, n cert.NodeID, req interaction.S
 
 // forget drops all that is kept of a device.
 func (k *Keeper) forget(n cert.NodeID) {
-	sl := k.slot(n)
-	sl.mu.Lock()
-	if sl.session != nil {
-		securechannel.Close(k.c.Manager, sl.session)
-		sl.session = nil
-	}
-	sl.mu.Unlock()
+	k.leave(n)
 	k.mu.Lock()
 	delete(k.slots, n)
 	k.mu.Unlock()

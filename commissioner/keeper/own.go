@@ -1,0 +1,167 @@
+package keeper
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"gatehouse/commissioner"
+	"gatehouse/commissioner/matter/exchange"
+	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/fabric"
+	"gatehouse/fabric/cert"
+)
+
+// Limits of ours.
+const (
+	ownEvery     = time.Second      // between looks at whom this gateway owns
+	mendEvery    = 2 * time.Second  // between looks whether a device's access list is to be mended
+	reportWithin = 60 * time.Second // a device that is silent for longer is away
+	// atOnce bounds the devices that are met at the same time, as after a
+	// take-over.
+	atOnce = 16
+	// Between attempts to meet a device that is away: doubled each time.
+	firstRetry, lastRetry = 2 * time.Second, 2 * time.Minute
+)
+
+// Health is how a device that this gateway owns fares.
+type Health struct {
+	Reachable bool
+	Since     time.Time // of what Reachable says
+	Reason    string    // why it is not reachable
+}
+
+// owning is the devices this gateway looks after, each by a goroutine with one
+// session and one subscription.
+type owning struct {
+	mu     sync.Mutex
+	ends   map[cert.NodeID]context.CancelFunc
+	health map[cert.NodeID]Health
+	meet   chan struct{} // holds one for each device that is being met
+}
+
+// Own looks after the devices whose owner this gateway is, until ctx ends: it
+// subscribes to each, reads it in full by that, and mends what an eviction
+// left undone. inTouch says whether this gateway may own any: one that has
+// lost the others gives all up, since they give them to somebody else.
+func (k *Keeper) Own(ctx context.Context, inTouch func() bool) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ticker := time.NewTicker(ownEvery)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		k.adjust(ctx, &wg, inTouch())
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// adjust begins with devices that are new to this gateway, and ends with those
+// that are no longer its own.
+func (k *Keeper) adjust(ctx context.Context, wg *sync.WaitGroup, inTouch bool) {
+	devices, self := k.c.Ledger.State().Devices, k.c.Identity().Node
+	mine := func(d *fabric.Device) bool {
+		return inTouch && d != nil && d.Phase == fabric.Admitted && d.Gateway == self
+	}
+	k.own.mu.Lock()
+	defer k.own.mu.Unlock()
+	for n, end := range k.own.ends {
+		if !mine(devices[n]) {
+			end()
+			delete(k.own.ends, n)
+			delete(k.own.health, n)
+		}
+	}
+	for n, d := range devices {
+		if mine(d) && k.own.ends[n] == nil {
+			ctx, end := context.WithCancel(ctx)
+			k.own.ends[n] = end
+			wg.Go(func() { k.lookAfter(ctx, n) })
+		}
+	}
+}
+
+// Health is how a device fares; false if this gateway does not own it.
+func (k *Keeper) Health(n cert.NodeID) (Health, bool) {
+	k.own.mu.Lock()
+	defer k.own.mu.Unlock()
+	h, ok := k.own.health[n]
+	return h, ok
+}
+
+func (k *Keeper) setHealth(ctx context.Context, n cert.NodeID, h Health) {
+	k.own.mu.Lock()
+	defer k.own.mu.Unlock()
+	if ctx.Err() != nil {
+		return // somebody else's by now
+	}
+	if k.own.health[n].Reachable != h.Reachable || k.own.health[n].Since.IsZero() {
+		h.Since = k.c.Now()
+	} else {
+		h.Since = k.own.health[n].Since
+	}
+	k.own.health[n] = h
+}
+
+// lookAfter keeps a subscription to a device until ctx ends, and then leaves
+// the device to its next owner.
+func (k *Keeper) lookAfter(ctx context.Context, n cert.NodeID) {
+	defer k.leave(n)
+	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+		began := k.c.Now()
+		err := k.follow(ctx, n)
+		if err != nil && ctx.Err() == nil {
+			k.setHealth(ctx, n, Health{Reason: commissioner.Explain(err, commissioner.CodeUnreachable).Error()})
+		}
+		if k.c.Now().Sub(began) > reportWithin {
+			wait = firstRetry // it was there for a while
+		}
+		select {
+		case <-time.After(wait/2 + rand.N(wait/2)): // not all at the same moment
+		case <-ctx.Done():
+		}
+	}
+}
+
+// follow meets a device and stays subscribed until that ends. What it reports
+// first is all it has.
+func (k *Keeper) follow(ctx context.Context, n cert.NodeID) error {
+	sub, err := k.meetDevice(ctx, n)
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	k.setHealth(ctx, n, Health{Reachable: true})
+	ticker := time.NewTicker(mendEvery)
+	defer ticker.Stop()
+	for {
+		if err := k.mendAccess(ctx, n); err != nil {
+			k.c.Log.Info("a device still trusts gateways that were evicted", "device", n, "err", err)
+		}
+		select {
+		case <-sub.Done():
+			return sub.Err()
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (k *Keeper) meetDevice(ctx context.Context, n cert.NodeID) (sub *interaction.Subscription, err error) {
+	select {
+	case k.own.meet <- struct{}{}:
+		defer func() { <-k.own.meet }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	err = k.do(ctx, n, false, func(s *exchange.Session) (err error) {
+		sub, err = k.c.Engine.Subscribe(ctx, s, interaction.SubscribeRequest{Keep: true, MaxInterval: uint16(reportWithin / time.Second),
+			Attributes: []interaction.AttributePath{{}}, FabricFiltered: true}, func(*interaction.Report) {})
+		return err
+	})
+	return sub, err
+}
