@@ -72,8 +72,9 @@ type Candidate struct {
 	Log       *slog.Logger
 }
 
-// Run offers codes and waits for a member, until the box has joined or ctx
-// ends. A box that joined is told so even if ctx ended then.
+// Run offers codes and waits for a member, until the box has joined, ctx ends
+// or no code can be offered. A box that has joined gets its membership, though
+// ctx ended before its member was told.
 func (c *Candidate) Run(ctx context.Context) (found.Membership, error) {
 	b, m, err := c.start()
 	if err != nil {
