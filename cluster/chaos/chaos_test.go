@@ -1,0 +1,202 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gatehouse/cluster/keyfile"
+	"gatehouse/cluster/vault"
+	"gatehouse/fabric/seal"
+)
+
+var (
+	seedFlag     = flag.Uint64("seed", 1, "of faults and workload; with -rounds, the first")
+	hoursFlag    = flag.Float64("hours", 0, "simulated hours of a round; 0: a short run")
+	roundsFlag   = flag.Int("rounds", 1, "how many seeds")
+	gatewaysFlag = flag.Int("gateways", 3, "in the home")
+	recordFlag   = flag.String("record", "", "append the report, as a line of JSON, to a file")
+	journalFlag  = flag.Bool("journal", false, "print what was broken when")
+)
+
+// Habits of a round.
+const (
+	clients     = 3
+	clientPause = 20 * time.Second
+	faultPause  = 15 * time.Second
+)
+
+// life is one home's, from one seed, in a bubble of its own.
+func life(t *testing.T, seed uint64, gateways int, d time.Duration, s sabotage) (w *world) {
+	synctest.Test(t, func(t *testing.T) {
+		w = newWorld(t, seed, gateways, s)
+		w.live(d)
+		w.heal()
+		w.final()
+		w.end()
+	})
+	return w
+}
+
+// live has clients and faults go on for a while.
+func (w *world) live(d time.Duration) {
+	ctx, cancel := context.WithTimeout(w.t.Context(), d)
+	defer cancel()
+	for i := range clients {
+		c := &Client{Trial: w.trial, ID: 10 + i, Rand: w.rand(uint64(10 + i)), Pause: clientPause, Early: w.sabotage.early, Pick: w.pick}
+		w.busy.Go(func() { c.Run(ctx) })
+	}
+	w.nemesis(ctx, w.rand(1), faultPause)
+	w.busy.Wait()
+}
+
+// heal ends all faults and has every gateway run.
+func (w *world) heal() {
+	w.note("all faults end")
+	w.mu.Lock()
+	clear(w.cuts)
+	clear(w.latency)
+	w.connect()
+	w.mu.Unlock()
+	w.until("the home is whole again", func() error {
+		for _, b := range w.all() {
+			if p := w.processOf(b); p != nil {
+				p.disk.set(func(d *disk) { d.full, d.cut = false, false })
+			}
+			w.on(b)
+		}
+		return w.whole()
+	})
+}
+
+// final holds all gateways against each other and against the record.
+func (w *world) final() {
+	all := w.running(false)
+	if len(all) == 0 || len(w.trial.Violations()) > 0 && all[0].State() == nil {
+		return
+	}
+	first := all[0].State()
+	for _, p := range all {
+		s, err := p.Current(w.t.Context())
+		if err != nil {
+			w.trial.Broken("%s cannot read in the end: %v", p.box.name, err)
+			continue
+		}
+		if diff := cmp.Diff(first, s); diff != "" {
+			w.trial.Broken("%s and %s differ in the end: %s", all[0].box.name, p.box.name, diff)
+		}
+		w.trial.Observe(p.Node(), s)
+		w.secrets(p)
+	}
+	w.thieves()
+	w.trial.Verify(first)
+}
+
+// secrets checks that a member opens what members must open.
+func (w *world) secrets(p *process) {
+	ctx, s := w.t.Context(), p.State()
+	if k, err := p.Vault.IPK(ctx, s); err != nil {
+		w.trial.Broken("%s does not open the IPK: %v", p.box.name, err)
+	} else {
+		k.Erase()
+	}
+	for name := range s.Networks {
+		if _, err := p.OpenNetwork(ctx, s, name); err != nil {
+			w.trial.Broken("%s does not open %s: %v", p.box.name, name, err)
+		}
+	}
+	if k, err := p.Vault.IssuerKey(ctx, s); (err == nil) != p.Leads() && err == nil {
+		w.trial.Broken("%s does not lead and opens the issuing key", p.box.name)
+	} else if err == nil {
+		k.Erase()
+	} else if p.Leads() {
+		w.trial.Broken("%s leads and does not open the issuing key: %v", p.box.name, err)
+	}
+}
+
+// thieves checks that no evicted gateway's disk opens anything of now, nor any
+// one disk alone.
+func (w *world) thieves() {
+	s := w.running(false)[0].State()
+	for _, b := range w.boxes {
+		keys, err := keyfile.Load(b.dir, keyfile.Options{TPM: keyfile.NoTPM})
+		if err != nil {
+			w.trial.Broken("%s: %v", b.name, err)
+			continue
+		}
+		v := vault.Vault{Node: keys.Node, Sealing: func() []seal.SealingKey { return keys.Sealing }}
+		if _, err := v.IPK(w.t.Context(), s); err == nil {
+			w.trial.Broken("the disk of %s alone opens the IPK", b.name)
+		}
+	}
+}
+
+// end switches everything off.
+func (w *world) end() {
+	close(w.ended)
+	for _, p := range w.running(true) {
+		w.kill(p.box, false, "the end")
+	}
+	w.wg.Wait()
+	w.over = time.Since(w.trial.began)
+}
+
+func (w *world) say() string {
+	var b strings.Builder
+	for _, err := range w.trial.Violations() {
+		fmt.Fprintf(&b, "%v\n", err)
+	}
+	if *journalFlag {
+		fmt.Fprintln(&b, strings.Join(w.journal, "\n"))
+	}
+	return b.String()
+}
+
+// TestSimulation lives homes of several gateways from their seeds.
+func TestSimulation(t *testing.T) {
+	type round struct {
+		gateways int
+		d        time.Duration
+	}
+	rounds := []round{{3, 10 * time.Minute}, {2, 3 * time.Minute}, {4, 3 * time.Minute}, {5, 3 * time.Minute}}
+	if *hoursFlag > 0 {
+		rounds = nil
+		for range *roundsFlag {
+			rounds = append(rounds, round{*gatewaysFlag, time.Duration(*hoursFlag * float64(time.Hour))})
+		}
+	}
+	var sum Report
+	for i, r := range rounds {
+		seed := *seedFlag + uint64(i)
+		began := time.Now()
+		w := life(t, seed, r.gateways, r.d, sabotage{})
+		if len(w.trial.Violations()) > 0 {
+			t.Errorf("seed %d, %d gateways, %v: %s", seed, r.gateways, r.d, w.say())
+		} else if *journalFlag {
+			t.Log(w.say())
+		}
+		sum.Add(w.trial, &w.report, w.over, time.Since(began))
+		os.RemoveAll(w.dir)
+	}
+	line, err := json.Marshal(&sum)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v%s", &sum, line)
+	if *recordFlag != "" {
+		f, err := os.OpenFile(*recordFlag, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		fmt.Fprintf(f, "%s\n", line)
+	}
+}
