@@ -21,7 +21,9 @@ type Device struct {
 	Zone       string          `json:"zone"`
 	Phase      string          `json:"phase"`
 	AdmittedAt *time.Time      `json:"admitted_at,omitempty"`
-	Address    string          `json:"address,omitempty"` // last good
+	Address    string          `json:"address,omitempty"`   // last good
+	Owner      string          `json:"owner"`               // gateway that looks after it
+	Reachable  *bool           `json:"reachable,omitempty"` // told by its owner alone
 	Facts      fabric.Facts    `json:"facts"`
 	Attested   fabric.Attested `json:"attested"`
 }
@@ -31,6 +33,10 @@ func (p *Portal) view(d *fabric.Device) Device {
 	if d.Phase == fabric.Admitted {
 		at := time.UnixMilli(d.AdmittedAt).UTC()
 		v.AdmittedAt = &at
+	}
+	v.Owner = d.Gateway.String()
+	if h, ok := p.K.Health(d.Node); ok {
+		v.Reachable = &h.Reachable
 	}
 	if addr, ok := p.C.Addresses.Get(d.Node); ok {
 		v.Address = addr.IP.String()

@@ -15,7 +15,9 @@ import (
 	"net/http"
 	"time"
 
+	"gatehouse/cluster/member"
 	"gatehouse/commissioner"
+	"gatehouse/commissioner/enroll"
 	"gatehouse/commissioner/keeper"
 )
 
@@ -26,6 +28,8 @@ const maxBody = 4 << 20
 type Portal struct {
 	C   *commissioner.Commissioner
 	K   *keeper.Keeper
+	M   *member.Member // this gateway among the others
+	E   *enroll.Member // and as who lets new ones in
 	Log *slog.Logger
 	// Radio tells how Bluetooth fares; nil: there is none.
 	Radio func() *Radio
@@ -36,8 +40,12 @@ type Portal struct {
 // Handler is the API.
 func (p *Portal) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
+	for pattern, h := range map[string]handler{
 		"GET /api/v1/status":                     p.status,
+		"GET /api/v1/gateways":                   p.gateways,
+		"POST /api/v1/gateways":                  p.addGateway,
+		"POST /api/v1/gateways/transfer":         p.transfer,
+		"DELETE /api/v1/gateways/{node}":         p.evictGateway,
 		"GET /api/v1/mode":                       p.mode,
 		"POST /api/v1/mode":                      p.openMode,
 		"DELETE /api/v1/mode":                    p.cancelMode,
@@ -52,15 +60,15 @@ func (p *Portal) Handler() http.Handler {
 		"GET /api/v1/devices":                    p.devices,
 		"GET /api/v1/devices/{node}":             p.device,
 		"PATCH /api/v1/devices/{node}":           p.rename,
-		"DELETE /api/v1/devices/{node}":          p.remove,
-		"POST /api/v1/devices/{node}/read":       p.read,
-		"POST /api/v1/devices/{node}/write":      p.write,
-		"POST /api/v1/devices/{node}/invoke":     p.invoke,
-		"POST /api/v1/devices/{node}/subscribe":  p.subscribe,
-		"POST /api/v1/devices/{node}/window":     p.openWindow,
-		"DELETE /api/v1/devices/{node}/window":   p.closeWindow,
-		"GET /api/v1/devices/{node}/networks":    p.deviceNetworks,
-		"POST /api/v1/devices/{node}/networks":   p.changeDeviceNetworks,
+		"DELETE /api/v1/devices/{node}":          p.atOwner(p.remove),
+		"POST /api/v1/devices/{node}/read":       p.atOwner(p.read),
+		"POST /api/v1/devices/{node}/write":      p.atOwner(p.write),
+		"POST /api/v1/devices/{node}/invoke":     p.atOwner(p.invoke),
+		"POST /api/v1/devices/{node}/subscribe":  p.atOwner(p.subscribe),
+		"POST /api/v1/devices/{node}/window":     p.atOwner(p.openWindow),
+		"DELETE /api/v1/devices/{node}/window":   p.atOwner(p.closeWindow),
+		"GET /api/v1/devices/{node}/networks":    p.atOwner(p.deviceNetworks),
+		"POST /api/v1/devices/{node}/networks":   p.atOwner(p.changeDeviceNetworks),
 		"GET /api/v1/trust":                      p.trust,
 		"POST /api/v1/trust/anchors":             p.addAnchors,
 		"DELETE /api/v1/trust/anchors/{id}":      p.removeAnchor,
@@ -157,6 +165,7 @@ type Status struct {
 	Home    string `json:"home"`
 	Fabric  string `json:"fabric_id"`
 	Gateway string `json:"gateway"`
+	Leader  string `json:"leader,omitempty"` // empty: no gateway leads now
 	Devices int    `json:"devices"`
 	Index   uint64 `json:"index"`
 	Radio   *Radio `json:"bluetooth,omitempty"`
@@ -173,6 +182,9 @@ type Radio struct {
 func (p *Portal) status(w http.ResponseWriter, r *http.Request) error {
 	s := p.C.Ledger.State()
 	status := Status{Home: s.Home.Name, Fabric: s.Home.FabricID.String(), Gateway: p.C.Identity().Node.String(), Devices: len(s.Devices), Index: s.Index}
+	if leader := p.M.Leader(); leader != 0 {
+		status.Leader = leader.String()
+	}
 	if p.Radio != nil {
 		status.Radio = p.Radio()
 	}

@@ -1,0 +1,71 @@
+package portal
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+
+	"gatehouse/cluster/wire"
+	"gatehouse/commissioner"
+)
+
+// forwarded marks a request that another gateway passed on: it goes no further.
+const forwarded = "Gatehouse-Forwarded"
+
+type handler = func(http.ResponseWriter, *http.Request) error
+
+// atOwner has a request about a device answered by the gateway that owns it,
+// which has a session with it already: devices have room for few. If that
+// gateway cannot be reached, this one does it.
+func (p *Portal) atOwner(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		d, err := p.find(r)
+		if err != nil || d.Gateway == p.C.Identity().Node || p.M == nil || r.Header.Get(forwarded) != "" {
+			return h(w, r)
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return invalid(err)
+		}
+		var begun atomic.Bool
+		ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { begun.Store(true) }})
+		out, err := http.NewRequestWithContext(ctx, r.Method, wire.URL(d.Gateway, r.URL.RequestURI()), bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		out.Header.Set(forwarded, p.C.Identity().Node.String())
+		resp, err := p.M.Client.Do(out)
+		switch {
+		case err == nil:
+			defer resp.Body.Close()
+			return pass(w, resp)
+		case begun.Load() && r.Method != http.MethodGet:
+			// The owner may have done it: it is not done twice.
+			return commissioner.Fail(commissioner.CodeUnreachable, err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		return h(w, r)
+	}
+}
+
+// pass passes an answer on, each piece as it comes.
+func pass(w http.ResponseWriter, resp *http.Response) error {
+	w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
+	w.WriteHeader(resp.StatusCode)
+	flusher := http.NewResponseController(w)
+	piece := make([]byte, 32<<10)
+	for {
+		n, err := resp.Body.Read(piece)
+		if n > 0 {
+			if _, err := w.Write(piece[:n]); err != nil {
+				return nil // who asked has gone
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			return nil
+		}
+	}
+}
