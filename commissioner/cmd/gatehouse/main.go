@@ -38,18 +38,20 @@ func (g *globals) socket() string { return filepath.Join(g.State, "gatehouse.soc
 type cli struct {
 	globals
 
-	Setup   setupCmd    `cmd:"" help:"Found a home: make its keys, its first gateway and the recovery kit."`
-	Serve   serveCmd    `cmd:"" help:"Run the gateway."`
-	Status  statusCmd   `cmd:"" help:"Show the gateway."`
-	Mode    modeCmds    `cmd:"" help:"The gateway's pairing mode, as its button opens and cancels it."`
-	Scan    scanCmd     `cmd:"" help:"List what is in pairing mode, on the network and over Bluetooth."`
-	Pair    pairCmd     `cmd:"" help:"Pair a device."`
-	Devices devicesCmd  `cmd:"" help:"List the devices."`
-	Device  deviceCmds  `cmd:"" help:"Control one device, given by name or node id."`
-	Network networkCmds `cmd:"" help:"Say which networks devices are put on."`
-	Trust   trustCmds   `cmd:"" help:"Say which makers' devices to trust."`
-	Kit     kitCmds     `cmd:"" help:"Check the recovery kit."`
-	Radio   radioCmd    `cmd:"" help:"Run the Bluetooth radio for the gateway, which starts this itself."`
+	Setup    setupCmd     `cmd:"" help:"Found a home: make its keys, its first gateway and the recovery kit."`
+	Serve    serveCmd     `cmd:"" help:"Run the gateway."`
+	Status   statusCmd    `cmd:"" help:"Show the gateway."`
+	Join     joinCmd      `cmd:"" help:"Show a code by which a gateway of a home lets this one in."`
+	Gateways gatewaysCmds `cmd:"" help:"The home's gateways."`
+	Mode     modeCmds     `cmd:"" help:"The gateway's pairing mode, as its button opens and cancels it."`
+	Scan     scanCmd      `cmd:"" help:"List what is in pairing mode, on the network and over Bluetooth."`
+	Pair     pairCmd      `cmd:"" help:"Pair a device."`
+	Devices  devicesCmd   `cmd:"" help:"List the devices."`
+	Device   deviceCmds   `cmd:"" help:"Control one device, given by name or node id."`
+	Network  networkCmds  `cmd:"" help:"Say which networks devices are put on."`
+	Trust    trustCmds    `cmd:"" help:"Say which makers' devices to trust."`
+	Kit      kitCmds      `cmd:"" help:"Check the recovery kit."`
+	Radio    radioCmd     `cmd:"" help:"Run the Bluetooth radio for the gateway, which starts this itself."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -23,13 +22,9 @@ type pairCmd struct {
 }
 
 func (c *pairCmd) Run(ctx context.Context, g *globals) error {
-	code := c.Code
-	if code == "-" {
-		line, err := input.ReadString('\n')
-		if line == "" && err != nil {
-			return commissioner.Fail(commissioner.CodeInvalidArgument, errors.New("no code came on standard input"))
-		}
-		code = strings.TrimSpace(line)
+	code, err := readCode(c.Code)
+	if err != nil {
+		return err
 	}
 	bar := &progressBar{live: term.IsTerminal(int(os.Stdout.Fd()))}
 	return g.call(ctx, "POST", "pair", portal.PairRequest{Code: code, Name: c.Name, Zone: c.Zone, Network: c.Network, Interactive: c.Ask && (g.JSON || term.IsTerminal(int(os.Stdin.Fd())))}, func(line json.RawMessage) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"gatehouse/commissioner"
+	"gatehouse/commissioner/enroll"
 	"gatehouse/commissioner/keeper"
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
@@ -141,8 +142,13 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 	manager.Serve(link)
 	wg.Go(func() { com.Settle(ctx) })
 	wg.Go(func() { com.SendAway(ctx) })
-	p.C, p.K = com, keeper.New(com)
-	front.ready(p.Handler())
+	p.C, p.K, p.M = com, keeper.New(com), gateway.Member
+	p.E = &enroll.Member{Steward: gateway.Steward, Discovery: discovery, Root: gateway.State().Home.Root, Manager: manager, Engine: com.Engine, Link: link,
+		Now: time.Now, Random: rand.Reader, Log: log}
+	wg.Go(func() { p.K.Own(ctx, gateway.InTouch) })
+	handler := p.Handler()
+	gateway.Handle("/api/v1/", handler)
+	front.ready(handler)
 	log.Info("ready", "socket", g.socket(), "gateway", gateway.Node)
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 	select {

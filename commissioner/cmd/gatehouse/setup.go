@@ -46,8 +46,7 @@ func (c *setupCmd) Run(ctx context.Context, g *globals) error {
 	s, err := found.Found(ctx, found.Config{Dir: g.State, Kit: c.Kit, Passphrase: passphrase, Home: c.Name, Gateway: c.Gateway,
 		VendorID: testVendor, Now: time.Now(), TPM: c.TPM, Cluster: clusterConfig(log)})
 	if errors.Is(err, found.ErrFounded) {
-		return &commissioner.Failure{Code: "fabric-already-founded", Message: "this directory has a home already",
-			Remedy: "start it with `gatehouse serve`, or choose another --state"}
+		return errFounded
 	} else if err != nil {
 		return err
 	}
