@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"gatehouse/commissioner/enroll"
 	"gatehouse/commissioner/matter/datamodel"
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
@@ -58,10 +59,14 @@ func (p *pairing) readAbout(ctx context.Context) error {
 	if err != nil {
 		return Explain(err, CodeProtocol)
 	}
-	if err := p.about.decode(report); err != nil {
+	err = p.about.decode(report)
+	a := &p.about
+	switch {
+	case a.facts.VendorID == enroll.VendorID && a.facts.ProductID == enroll.ProductID:
+		return Fail(CodeGateway, nil)
+	case err != nil:
 		return Fail(CodeProtocol, err)
 	}
-	a := &p.about
 	for _, f := range a.fabrics {
 		if f.FabricID == uint64(p.Identity().Fabric) && string(f.RootPublicKey) == string(p.rootKey()) {
 			return Fail(CodeMember, fmt.Errorf("as node %016X", f.NodeID))

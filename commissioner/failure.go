@@ -23,6 +23,7 @@ const (
 	CodeBusy            Code = "device-busy"
 	CodeUnreachable     Code = "device-unreachable"
 	CodeMember          Code = "device-already-here"
+	CodeGateway         Code = "is-a-gateway"
 	CodeTableFull       Code = "fabric-table-full"
 	CodeModeClosed      Code = "pairing-mode-closed"
 	CodeBluetooth       Code = "bluetooth-failed"
@@ -68,6 +69,7 @@ var explanations = map[Code]struct{ message, remedy string }{
 	CodeWindowClosed:    {"the device does not accept a pairing now", "put it into pairing mode again; after many wrong attempts it may need to be switched off and on"},
 	CodeBusy:            {"the device is busy with another controller", "wait a minute, or stop the other controller, and try again"},
 	CodeUnreachable:     {"the device stopped answering", "bring it nearer, check its power and try again: nothing was left on it that the next attempt would mind"},
+	CodeGateway:         {"this is a new gateway, not a device", "let it in with `gatehouse gateways add`"},
 	CodeMember:          {"the device is in this home already", "look for it among the devices, or remove it first"},
 	CodeTableFull:       {"the device is in as many homes as it can be", "remove it from one of its other controllers' apps, or reset it to factory settings"},
 	CodeModeClosed:      {"the gateway is not in pairing mode", "press the gateway's button, then try again within three minutes"},
