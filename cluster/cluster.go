@@ -120,13 +120,13 @@ func (cfg Config) log() *slog.Logger { return cmp.Or(cfg.Log, slog.New(slog.Disc
 // found by node id.
 func NewTransport(layer raft.StreamLayer, log *slog.Logger) raft.Transport {
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: layer, MaxPool: 3, Timeout: ioTimeout,
-		Logger: raftLog{cmp.Or(log, slog.New(slog.DiscardHandler))}})
+		Logger: newRaftLog(cmp.Or(log, slog.New(slog.DiscardHandler)))})
 }
 
 func (cfg Config) raft() *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = cfg.id()
-	c.Logger = raftLog{cfg.log()}
+	c.Logger = newRaftLog(cfg.log())
 	c.NoLegacyTelemetry = true
 	c.HeartbeatTimeout = electionTimeout + impatience
 	c.ElectionTimeout = electionTimeout + impatience

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -13,7 +15,36 @@ import (
 // raftLog passes what Raft has to say on to slog, a level lower: an election
 // is no news to the people of the house, and a peer that is down is not an
 // error of ours.
-type raftLog struct{ to *slog.Logger }
+type raftLog struct {
+	to   *slog.Logger
+	said *said
+}
+
+func newRaftLog(to *slog.Logger) raftLog { return raftLog{to, new(said)} }
+
+// sayAgain is how long a message is not repeated: a gateway that is away for
+// weeks must not fill an SD card with attempts to reach it.
+const sayAgain = time.Minute
+
+// said is when each message was logged last.
+type said struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// first reports whether a message is due.
+func (s *said) first(msg string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last, ok := s.last[msg]; ok && time.Since(last) < sayAgain {
+		return false
+	}
+	if s.last == nil {
+		s.last = make(map[string]time.Time) // Raft has some hundred messages
+	}
+	s.last[msg] = time.Now()
+	return true
+}
 
 var levels = map[hclog.Level]slog.Level{
 	hclog.Trace: slog.LevelDebug,
@@ -25,7 +56,7 @@ var levels = map[hclog.Level]slog.Level{
 
 func (l raftLog) Log(level hclog.Level, msg string, args ...any) {
 	to, ok := levels[level]
-	if !ok || !l.to.Enabled(context.Background(), to) {
+	if !ok || !l.to.Enabled(context.Background(), to) || to > slog.LevelDebug && !l.said.first(msg) {
 		return
 	}
 	for i, a := range args {
@@ -52,7 +83,7 @@ func (l raftLog) IsInfo() bool  { return l.enabled(hclog.Info) }
 func (l raftLog) IsWarn() bool  { return l.enabled(hclog.Warn) }
 func (l raftLog) IsError() bool { return l.enabled(hclog.Error) }
 
-func (l raftLog) With(args ...any) hclog.Logger  { return raftLog{l.to.With(args...)} }
+func (l raftLog) With(args ...any) hclog.Logger  { return raftLog{l.to.With(args...), l.said} }
 func (l raftLog) Named(string) hclog.Logger      { return l }
 func (l raftLog) ResetNamed(string) hclog.Logger { return l }
 func (raftLog) ImpliedArgs() []any               { return nil }

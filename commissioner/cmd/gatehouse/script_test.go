@@ -4,14 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,6 +72,7 @@ func light() {
 }
 
 func TestScripts(t *testing.T) {
+	fresh := boxes{}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
@@ -87,6 +89,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"waitfile": waitFile, "waitgateway": waitGateway, "codeto": codeTo, "canary": canary, "lacks": lacksText, "exits": exits,
+			"waitfor": waitFor, "waitrefused": waitRefused, "join": fresh.join, "joined": fresh.joined,
 		},
 	})
 }
@@ -107,16 +110,61 @@ func waitFile(ts *testscript.TestScript, _ bool, args []string) {
 	wait(ts, args[0], func() bool { _, err := os.Stat(ts.MkAbs(args[0])); return err == nil })
 }
 
-// waitGateway waits until the gateway's socket answers.
-func waitGateway(ts *testscript.TestScript, _ bool, _ []string) {
-	path := filepath.Join(ts.Getenv("GATEHOUSE_STATE"), "gatehouse.sock")
-	wait(ts, path, func() bool {
-		c, err := net.Dial("unix", path)
-		if err == nil {
-			c.Close()
+// waitGateway waits until the gateway is ready.
+func waitGateway(ts *testscript.TestScript, _ bool, args []string) {
+	wait(ts, "gateway", func() bool { return ts.Exec("gatehouse", append([]string{"status"}, args...)...) == nil })
+}
+
+// waitFor runs a program until what it prints matches.
+func waitFor(ts *testscript.TestScript, _ bool, args []string) {
+	pattern := regexp.MustCompile(args[0])
+	wait(ts, args[0], func() bool { return ts.Exec(args[1], args[2:]...) == nil && pattern.MatchString(ts.ReadFile("stdout")) })
+}
+
+// waitRefused runs a program until it is refused as it should be. It must not
+// succeed before.
+func waitRefused(ts *testscript.TestScript, _ bool, args []string) {
+	pattern := regexp.MustCompile(args[0])
+	wait(ts, args[0], func() bool {
+		if ts.Exec(args[1], args[2:]...) == nil {
+			ts.Fatalf("%v: not refused", args[1:])
 		}
-		return err == nil
+		return pattern.MatchString(ts.ReadFile("stderr"))
 	})
+}
+
+// boxes are the gateways of a script that are about to join.
+type boxes map[string]*exec.Cmd
+
+// join runs gatehouse join on a fresh gateway, and puts the code it shows into
+// a variable.
+func (b boxes) join(ts *testscript.TestScript, _ bool, args []string) {
+	name := args[0]
+	bin, err := exec.LookPath("gatehouse")
+	ts.Check(err)
+	cmd := exec.Command(bin, "join", "--state", filepath.Join(ts.Getenv("STATE"), name), "--name", name, "--interface", "lo", "--json")
+	cmd.Env = append(os.Environ(), "GATEHOUSE_TPM=none")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Defer(func() { cmd.Process.Kill() })
+	var shown struct{ QR string }
+	ts.Check(json.NewDecoder(out).Decode(&shown))
+	ts.Setenv(args[1], shown.QR)
+	b[name] = cmd
+}
+
+// joined waits until a gateway has joined.
+func (b boxes) joined(ts *testscript.TestScript, _ bool, args []string) {
+	ended := make(chan error, 1)
+	go func() { ended <- b[args[0]].Wait() }()
+	select {
+	case err := <-ended:
+		ts.Check(err)
+	case <-time.After(patience):
+		ts.Fatalf("%s does not join", args[0])
+	}
 }
 
 // codeTo puts the light's code into a variable.
