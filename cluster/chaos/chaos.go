@@ -78,7 +78,7 @@ func (t *Trial) Broken(format string, args ...any) {
 		t.more++
 		return
 	}
-	t.broken = append(t.broken, fmt.Errorf("after %v: "+format, append([]any{t.Now().Sub(t.began).Round(time.Millisecond)}, args...)...))
+	t.broken = append(t.broken, fmt.Errorf(format, args...))
 }
 
 // Violations are the promises that were not kept.

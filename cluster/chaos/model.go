@@ -14,7 +14,7 @@ import (
 )
 
 // checkTime bounds the search for an order of one key's calls.
-const checkTime = 30 * time.Second
+const checkTime = 5 * time.Second
 
 // Check holds a history against what the trust state promises: for every key
 // there is an order of the calls, each between its beginning and its end, that
@@ -53,7 +53,7 @@ func linearizable(key string, ops []Op) error {
 	case porcupine.Ok:
 		return nil
 	case porcupine.Unknown:
-		return fmt.Errorf("%s: its %d calls could not be checked within %v", key, len(ops), checkTime)
+		return fmt.Errorf("%s: its %d calls could not be checked within %v:\n%s", key, len(ops), checkTime, list(ops))
 	}
 	return fmt.Errorf("%s: no order of these calls explains the answers:\n%s", key, list(ops))
 }

@@ -35,16 +35,17 @@ var nowhere = netip.MustParseAddrPort("10.255.255.255:5541")
 
 // world is a home in one process and in simulated time.
 type world struct {
-	t        *testing.T
-	trial    *Trial
-	dir      string
-	seed     uint64
-	net      *wiretest.Net
-	sabotage sabotage
-	report   Report
-	wg       sync.WaitGroup // of all but the gateways' own goroutines
-	busy     sync.WaitGroup // of the clients
-	over     time.Duration
+	t      *testing.T
+	trial  *Trial
+	dir    string
+	seed   uint64
+	net    *wiretest.Net
+	plan   plan
+	report Report
+	wg     sync.WaitGroup // of all but the gateways' own goroutines
+	busy   sync.WaitGroup // of the clients
+	over   time.Duration
+	last   *fabric.State // that all had in the end
 	// replacing has room for one: never are two gateways replaced at once.
 	replacing chan struct{}
 	ended     chan struct{}
@@ -58,7 +59,12 @@ type world struct {
 	settling uint64 // how many settlers there were
 }
 
-type sabotage struct{ lies, early, stale bool }
+// sabotage is what a checker must notice.
+type sabotage struct {
+	lies  bool // disks lose with the power what they said was synced
+	early bool // a device gets its certificate before that is committed
+	stale bool // what a gateway knows is given for what is current
+}
 
 // box is one gateway's hardware.
 type box struct {
@@ -89,15 +95,15 @@ type process struct {
 	once     sync.Once
 }
 
-func newWorld(t *testing.T, seed uint64, gateways int, s sabotage) *world {
-	w := &world{t: t, trial: NewTrial(time.Now), dir: t.TempDir(), seed: seed, net: wiretest.New(), sabotage: s, replacing: make(chan struct{}, 1), ended: make(chan struct{}), cuts: map[[2]*box]int{}, latency: map[[2]*box]time.Duration{}}
+func newWorld(t *testing.T, seed uint64, p plan) *world {
+	w := &world{t: t, trial: NewTrial(time.Now), dir: t.TempDir(), seed: seed, net: wiretest.New(), plan: p, replacing: make(chan struct{}, 1), ended: make(chan struct{}), cuts: map[[2]*box]int{}, latency: map[[2]*box]time.Duration{}}
 	b := w.box()
 	_, err := found.Found(t.Context(), found.Config{Dir: b.dir, Kit: filepath.Join(t.TempDir(), "kit"), Passphrase: "rowboat ferns at dusk",
 		Home: "home", Gateway: "first", Now: time.Now().AddDate(26, 0, 0), TPM: keyfile.NoTPM, KitWork: 2, Cluster: cluster.Config{Log: quiet, Fatal: w.fatal}})
 	w.must(err)
 	w.must(w.start(b))
 	w.trial.End(w.trial.Begin(Op{Client: 1, Kind: Enroll, Key: b.node.String()}), nil, nil)
-	for len(w.boxes) < gateways {
+	for len(w.boxes) < p.gateways {
 		w.must(w.enroll(w.box()))
 	}
 	w.until("all are members", func() error { return w.whole() })
@@ -188,7 +194,7 @@ func (w *world) start(b *box) error {
 	b.disks++
 	p := &process{world: w, box: b, addr: b.addr, gone: make(chan struct{}), failed: make(chan struct{})}
 	p.disk = &disk{dir: b.dir, next: fmt.Sprintf("%s.%d", b.dir[:len(b.dir)-len(filepath.Ext(b.dir))], b.disks), rand: w.rand(uint64(1000 + w.hosts)),
-		lies: w.sabotage.lies, crashed: p.fail}
+		lies: w.plan.sabotage.lies, crashed: p.fail}
 	w.connect()
 	w.mu.Unlock()
 	listener, err := host.Listen(port)
@@ -297,7 +303,9 @@ func (w *world) kill(b *box, reset bool, why string) {
 	}
 	b.dir = dir
 	w.wg.Go(func() {
-		p.Close()
+		if err := p.Close(); err != nil && !errors.Is(err, errDead) {
+			w.note("%s: %v", b.name, err)
+		}
 		os.RemoveAll(p.disk.dir)
 	})
 }
@@ -352,22 +360,24 @@ func (w *world) enroll(b *box) error {
 	}
 	public := keys.Operational.PublicKey()
 	ask := fabric.ReserveGateway{Node: node, Name: b.name, PublicKey: public[:], SealKey: keys.Sealing[0].Public(), Version: fabric.Version, Storage: string(keys.Storage)}
+	// However often it is asked for, it is one thing.
+	o := w.trial.Begin(Op{Client: 1, Kind: Enroll, Key: node.String()})
 	for w.goesOn() {
 		others := w.running(false)
 		if len(others) == 0 {
 			continue
 		}
 		by := others[r.IntN(len(others))]
-		o := w.trial.Begin(Op{Client: 1, Kind: Enroll, Key: node.String(), Gateway: by.Member.Node})
 		m, err := within(by, func() (found.Membership, error) {
 			ctx, cancel := context.WithTimeout(context.Background(), callTime)
 			defer cancel()
 			return by.Steward.Enroll(ctx, ask)
 		})
-		w.trial.End(o, nil, unlessRefused(err))
 		if err != nil {
+			w.note("%s is not enrolled yet: %v", b.name, err)
 			continue
 		}
+		w.trial.End(o, nil, nil)
 		w.note("%s is enrolled as %v", b.name, node)
 		if err := found.Join(found.Config{Dir: b.dir, TPM: keyfile.NoTPM, Cluster: cluster.Config{Log: quiet, Fatal: w.fatal}}, m); err != nil {
 			return err
@@ -385,15 +395,6 @@ func (w *world) goesOn() bool {
 	case <-w.ended:
 		return false
 	}
-}
-
-// unlessRefused hides what kind of error it was: part of an enrolment may have
-// been done.
-func unlessRefused(err error) error {
-	if err == nil {
-		return nil
-	}
-	return errors.New("not enrolled")
 }
 
 // whole reports what is left to do until all is as it should be.
@@ -492,7 +493,7 @@ func (p *process) Propose(ctx context.Context, c fabric.Command) (*fabric.State,
 }
 
 func (p *process) Current(ctx context.Context) (*fabric.State, error) {
-	if p.world.sabotage.stale {
+	if p.world.plan.sabotage.stale {
 		return p.State(), nil
 	}
 	return within(p, func() (*fabric.State, error) { return p.Member.Current(ctx) })
