@@ -15,6 +15,9 @@ import (
 const (
 	httpConns = 8
 	httpIdle  = time.Minute
+	// httpExpect is how long a gateway may take to say that it wants the body
+	// of a request that expects to be told (Expect: 100-continue).
+	httpExpect = 2 * time.Second
 	// maxHeader bounds what an answer's header may be, in octets.
 	maxHeader = 64 << 10
 )
@@ -47,6 +50,7 @@ func newClient(w *Wire) *http.Client {
 			MaxConnsPerHost:        httpConns,
 			MaxIdleConnsPerHost:    httpConns,
 			IdleConnTimeout:        httpIdle,
+			ExpectContinueTimeout:  httpExpect,
 			MaxResponseHeaderBytes: maxHeader,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -84,11 +84,18 @@ func (k *Keeper) slot(n cert.NodeID) *slot {
 	return s
 }
 
-// device is an admitted device, or a Failure.
-func (k *Keeper) device(n cert.NodeID) (*fabric.Device, error) {
+// device is an admitted device, or a Failure. One that another gateway has just
+// admitted may not be known here yet.
+func (k *Keeper) device(ctx context.Context, n cert.NodeID) (*fabric.Device, error) {
 	d := k.c.Ledger.State().Devices[n]
 	if d == nil || d.Phase != fabric.Admitted {
-		return nil, commissioner.Fail(commissioner.CodeUnknownDevice, nil)
+		s, err := k.c.Ledger.Current(ctx)
+		if err != nil {
+			return nil, commissioner.Explain(err, commissioner.CodeCommit)
+		}
+		if d = s.Devices[n]; d == nil || d.Phase != fabric.Admitted {
+			return nil, commissioner.Fail(commissioner.CodeUnknownDevice, nil)
+		}
 	}
 	return d, nil
 }
@@ -166,7 +173,7 @@ func (k *Keeper) drop(n cert.NodeID, s *exchange.Session) {
 // dead, once more on a new one. An interaction with effects is repeated only
 // if the device acknowledged nothing of it.
 func (k *Keeper) do(ctx context.Context, n cert.NodeID, effects bool, f func(*exchange.Session) error) error {
-	if _, err := k.device(n); err != nil {
+	if _, err := k.device(ctx, n); err != nil {
 		return err
 	}
 	defer k.rest(n)

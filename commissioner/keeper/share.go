@@ -36,7 +36,7 @@ func (k *Keeper) OpenWindow(ctx context.Context, n cert.NodeID, d time.Duration)
 	if seconds < datamodel.MinWindow || seconds > datamodel.MaxWindow {
 		return nil, commissioner.Fail(commissioner.CodeInvalidArgument, fmt.Errorf("a window is open for %d to %d seconds", datamodel.MinWindow, datamodel.MaxWindow))
 	}
-	device, err := k.device(n)
+	device, err := k.device(ctx, n)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -61,9 +62,20 @@ func (p *Portal) devices(w http.ResponseWriter, r *http.Request) error {
 }
 
 // find is the device a request names: by node id, or by a name only one has.
+// One that another gateway has just admitted may not be known here yet.
 func (p *Portal) find(r *http.Request) (*fabric.Device, error) {
-	name := r.PathValue("node")
-	devices := p.C.Ledger.State().Devices
+	d, err := named(p.C.Ledger.State().Devices, r.PathValue("node"))
+	if f := new(commissioner.Failure); errors.As(err, &f) && f.Code == commissioner.CodeUnknownDevice {
+		s, err := p.C.Ledger.Current(r.Context())
+		if err != nil {
+			return nil, commissioner.Explain(err, commissioner.CodeCommit)
+		}
+		return named(s.Devices, r.PathValue("node"))
+	}
+	return d, err
+}
+
+func named(devices map[cert.NodeID]*fabric.Device, name string) (*fabric.Device, error) {
 	if len(name) == 16 {
 		if n, err := strconv.ParseUint(name, 16, 64); err == nil && devices[cert.NodeID(n)] != nil {
 			return devices[cert.NodeID(n)], nil

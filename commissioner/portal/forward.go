@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"sync/atomic"
 
 	"gatehouse/cluster/wire"
@@ -22,32 +21,54 @@ type handler = func(http.ResponseWriter, *http.Request) error
 func (p *Portal) atOwner(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		d, err := p.find(r)
-		if err != nil || d.Gateway == p.C.Identity().Node || p.M == nil || r.Header.Get(forwarded) != "" {
+		if err != nil || p.M == nil {
 			return h(w, r)
 		}
-		body, err := io.ReadAll(r.Body)
+		body, err := io.ReadAll(r.Body) // which asks a gateway that forwarded it for it
 		if err != nil {
 			return invalid(err)
 		}
-		var begun atomic.Bool
-		ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { begun.Store(true) }})
-		out, err := http.NewRequestWithContext(ctx, r.Method, wire.URL(d.Gateway, r.URL.RequestURI()), bytes.NewReader(body))
+		if d.Gateway == p.C.Identity().Node || r.Header.Get(forwarded) != "" {
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			return h(w, r)
+		}
+		// The body goes out once the owner asks for it, alive: before that,
+		// nothing can have been done.
+		order := &order{body: body}
+		out, err := http.NewRequestWithContext(r.Context(), r.Method, wire.URL(d.Gateway, r.URL.RequestURI()), order)
 		if err != nil {
 			return err
 		}
 		out.Header.Set(forwarded, p.C.Identity().Node.String())
+		out.Header.Set("Expect", "100-continue")
 		resp, err := p.M.Client.Do(out)
 		switch {
 		case err == nil:
 			defer resp.Body.Close()
 			return pass(w, resp)
-		case begun.Load() && r.Method != http.MethodGet:
+		case order.begun.Load() && r.Method != http.MethodGet:
 			// The owner may have done it: it is not done twice.
 			return commissioner.Fail(commissioner.CodeUnreachable, err)
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		return h(w, r)
 	}
+}
+
+// order is a request's body, and whether it was sent.
+type order struct {
+	body  []byte
+	begun atomic.Bool
+}
+
+func (o *order) Read(p []byte) (int, error) {
+	o.begun.Store(true)
+	if len(o.body) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, o.body)
+	o.body = o.body[n:]
+	return n, nil
 }
 
 // pass passes an answer on, each piece as it comes.

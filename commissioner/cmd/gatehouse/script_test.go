@@ -95,7 +95,7 @@ func TestScripts(t *testing.T) {
 }
 
 // patience bounds every wait of a script.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func wait(ts *testscript.TestScript, what string, ready func() bool) {
 	for end := time.Now().Add(patience); !ready(); time.Sleep(10 * time.Millisecond) {
