@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"gatehouse/fabric"
+	"gatehouse/fabric/cert"
 )
 
 var update = flag.Bool("update", false, "write the golden files; never those of a release")
@@ -28,6 +29,9 @@ func commands() map[string]fabric.Command {
 		Facts: fabric.Facts{VendorID: 0xFFF1, ProductID: 0x8001, VendorName: "vendor", ProductName: "product", SerialNumber: "sn",
 			UniqueID: "id", HardwareVersion: 1, SoftwareVersion: 2, SoftwareString: "2.0"},
 		Attested: fabric.Attested{PAA: "6AFD22771F511FECBF1641976710DCDC31A1717E", Exception: "test"}}
+	envelope := []fabric.Envelope{{Gateway: gateway, Helper: gateway + 1, To: []byte("to"), Blob: []byte("closed")}}
+	reseal := &fabric.Reseal{Keyring: fabric.Keyring{Number: 2, Issuing: envelope, Shared: envelope}, IssuerKey: []byte("key"), IPK: []byte("ipk"),
+		Networks: map[string][]byte{"mesh": []byte("sealed")}, Recovery: []byte("kit"), ICAC: []byte("icac")}
 	for name, c := range map[string]fabric.Command{
 		"issue":            {Issue: &fabric.Issue{Node: 7, NOCHash: bytes.Repeat([]byte{1}, 32), PublicKey: bytes.Repeat([]byte{4}, 65)}},
 		"admit":            {Admit: &fabric.Admit{Node: 7}},
@@ -43,6 +47,20 @@ func commands() map[string]fabric.Command {
 		"set-network":      {SetNetwork: &fabric.SetNetwork{Name: "mesh", Kind: fabric.Thread, ID: []byte("12345678"), Sealed: []byte("sealed"), DataKey: 1}},
 		"remove-network":   {RemoveNetwork: &fabric.RemoveNetwork{Name: "mesh"}},
 		"prefer-network":   {PreferNetwork: &fabric.PreferNetwork{Name: "mesh"}},
+		"describe-gateway": {DescribeGateway: &fabric.DescribeGateway{Node: gateway, Version: 2, Storage: "file"}},
+		"reserve-gateway": {Request: bytes.Repeat([]byte{7}, fabric.RequestSize), ReserveGateway: &fabric.ReserveGateway{Node: gateway + 1, Name: "attic",
+			PublicKey: bytes.Repeat([]byte{4}, 65), SealKey: []byte("seal"), Version: 2, Storage: "tpm2"}},
+		"renew-gateway": {RenewGateway: &fabric.RenewGateway{Node: gateway}},
+		"issue-gateway": {IssueGateway: &fabric.IssueGateway{Node: gateway + 1, NOC: []byte("noc"), CAT: 1}},
+		"evict-gateway": {EvictGateway: &fabric.EvictGateway{Node: gateway + 1, Reason: "stolen", Reseal: reseal}},
+		"set-seal-key":  {SetSealKey: &fabric.SetSealKey{Node: gateway, SealKey: []byte("another")}},
+		"reseal":        {Reseal: reseal},
+		"take-over":     {TakeOver: &fabric.TakeOver{From: gateway, To: []cert.NodeID{gateway + 1}}},
+		"set-access":    {SetAccess: &fabric.SetAccess{Nodes: []cert.NodeID{7}, Version: 2}},
+		"reserve-2":     {Reserve: &fabric.Reserve{Node: 7, Gateway: gateway, FailSafe: 60_000}},
+		"issue-2":       {Issue: &fabric.Issue{Node: 7, NOCHash: bytes.Repeat([]byte{1}, 32), PublicKey: bytes.Repeat([]byte{4}, 65), Gateway: gateway}},
+		"admit-2":       {Admit: &fabric.Admit{Node: 7, Gateway: gateway, Access: 1}},
+		"abandon-2":     {Abandon: &fabric.Abandon{Node: 7, Reason: "reason", Gateway: gateway}},
 	} {
 		c.Version, c.Time = c.Needs(), start
 		all[name] = c

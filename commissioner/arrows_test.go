@@ -45,6 +45,9 @@ var forbidden = []struct{ from, to, why string }{
 	{"radio/btp", "radio/radiotest", "production code breaks no network"},
 	{"radio/btp", "radio/ble", "the transport's machine knows no Bluetooth"},
 	{"commissioner/cmd/gatehouse", "radio/dnssd/dnssdtest", "production code breaks no network"},
+	{"commissioner/cmd/gatehouse", "cluster/wire/wiretest", "production code breaks no network"},
+	{"commissioner/cmd/gatehouse", "cluster/chaos", "production code breaks nothing"},
+	{"commissioner/matter", "commissioner/enroll", "the protocol does not know what it is used for"},
 }
 
 // pure lists what must not reach the standard library's own effects.
