@@ -59,16 +59,7 @@ func SealKit(k Kit, passphrase string, work int) ([]byte, error) {
 		return nil, err
 	}
 	recipient.SetWorkFactor(work)
-	raw := k.Key.Reveal()
-	defer clear(raw)
-	sealing, err := k.Sealing.Reveal()
-	if err != nil {
-		return nil, err
-	}
-	defer sealing.Erase()
-	opener := sealing.Reveal()
-	defer clear(opener)
-	plain, err := json.Marshal(kitFile{1, k.Home, k.FabricID.String(), k.Root, raw, k.Made, opener})
+	plain, err := k.encode()
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +77,20 @@ func SealKit(k Kit, passphrase string, work int) ([]byte, error) {
 		return nil, err
 	}
 	return out.Bytes(), nil
+}
+
+// encode is what the kit's file holds, in plain. Clear it.
+func (k *Kit) encode() ([]byte, error) {
+	raw := k.Key.Reveal()
+	defer clear(raw)
+	sealing, err := k.Sealing.Reveal()
+	if err != nil {
+		return nil, err
+	}
+	defer sealing.Erase()
+	opener := sealing.Reveal()
+	defer clear(opener)
+	return json.Marshal(kitFile{1, k.Home, k.FabricID.String(), k.Root, raw, k.Made, opener})
 }
 
 // ErrPassphrase says that a kit does not open with a passphrase.
@@ -112,13 +117,19 @@ func OpenKit(file []byte, passphrase string) (*Kit, error) {
 		return nil, fmt.Errorf("the recovery kit is damaged: %w", err)
 	}
 	defer clear(plain)
+	return decodeKit(plain)
+}
+
+// decodeKit is the inverse of encode. It checks that the key is that of the
+// root certificate.
+func decodeKit(plain []byte) (k *Kit, err error) {
 	var f kitFile
 	if err := json.Unmarshal(plain, &f); err != nil || f.Format != 1 {
 		return nil, errors.New("the file is no recovery kit of this release")
 	}
 	defer clear(f.Key)
 	defer clear(f.Sealing)
-	k := &Kit{Home: f.Home, Root: f.Root, Made: f.Made}
+	k = &Kit{Home: f.Home, Root: f.Root, Made: f.Made}
 	if _, err := fmt.Sscanf(f.Fabric, "%X", &k.FabricID); err != nil {
 		return nil, errors.New("the recovery kit names no fabric")
 	}
