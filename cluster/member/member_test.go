@@ -48,8 +48,10 @@ const passphrase = "rowboat ferns at dusk"
 
 var quiet = slog.New(slog.DiscardHandler)
 
+func empty(t *testing.T) *house { return &house{t: t, net: wiretest.New()} }
+
 func newHouse(t *testing.T, gateways int) *house {
-	h := &house{t: t, net: wiretest.New()}
+	h := empty(t)
 	b := h.box()
 	_, err := found.Found(t.Context(), found.Config{Dir: b.dir, Kit: filepath.Join(t.TempDir(), "kit"), Passphrase: passphrase,
 		Home: "home", Gateway: "first", Now: time.Now().AddDate(26, 0, 0), TPM: keyfile.NoTPM, KitWork: 2, Cluster: h.cluster()})

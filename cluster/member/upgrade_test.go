@@ -1,0 +1,56 @@
+package member
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"gatehouse/fabric"
+)
+
+// oldPassword is that of the network in testdata/release-1, a state directory
+// that the first release wrote: a home with a light and a network.
+const oldPassword = "the old password"
+
+// TestUpgrade starts this release on what the one before left. It works at
+// once, says that it knows more now, seals the secrets its own way, and lets a
+// second gateway in.
+func TestUpgrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := empty(t)
+		defer h.end()
+		b := h.box()
+		h.check(os.CopyFS(b.dir, os.DirFS(filepath.Join("testdata", "release-1"))))
+		h.check(os.MkdirAll(filepath.Join(b.dir, "log", "snapshots"), 0o700))
+		for _, name := range []string{"gateway.key", "gateway.keys", "log/state.db"} {
+			h.check(os.Chmod(filepath.Join(b.dir, name), 0o600))
+		}
+		h.on(b)
+		s := b.State()
+		if len(s.Devices) != 1 || s.Networks["attic"] == nil || s.Keyring != nil || s.Version != 1 {
+			t.Fatalf("%d devices, version %d", len(s.Devices), s.Version)
+		}
+		opens := func() {
+			t.Helper()
+			n := b.State().Networks["attic"]
+			password, err := b.Authority.OpenNetwork(t.Context(), n)
+			if err != nil || string(password.Reveal()) != oldPassword {
+				t.Errorf("the network's password: %v", err)
+			}
+		}
+		opens()
+		h.until("it knows more", func() bool { return b.State().Version == fabric.Version && b.State().SealedRight() })
+		opens()
+		h.check(h.admit(b, 7))
+		h.off(b)
+		h.on(b)
+		opens()
+		h.join()
+		opens()
+		h.until("the key that opens all alone is gone", func() bool { return len(b.Keys.Sealing()) == 1 && !b.State().OpensAlone(b.node) })
+		if d := b.State().Devices; len(d) != 2 {
+			t.Errorf("%d devices", len(d))
+		}
+	})
+}
