@@ -1,6 +1,7 @@
 package commissioner_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,6 +133,7 @@ type home struct {
 	ledger  *ledger
 	vault   *vault
 	id      *securechannel.Identity
+	renewed atomic.Pointer[securechannel.Identity] // nil: its certificate never was
 	code    setup.Payload
 	device  *virtual.Device
 	gateway *exchange.Manager
@@ -236,7 +239,7 @@ func (h *home) startGateway() {
 	}
 	h.c = commissioner.New(commissioner.Config{Ledger: h.ledger, Discovery: h.discovery, Bluetooth: bluetooth,
 		Authority: &steward.Authority{Ledger: h.ledger, Vault: h.vault},
-		Identity:  func() *securechannel.Identity { return h.id }, Manager: h.gateway, Engine: interaction.New(h.gateway), Link: link,
+		Identity:  func() *securechannel.Identity { return cmp.Or(h.renewed.Load(), h.id) }, Manager: h.gateway, Engine: interaction.New(h.gateway), Link: link,
 		Addresses: commissioner.OpenAddressBook(filepath.Join(h.t.TempDir(), "addresses"), quiet), Now: time.Now, Random: rand.Reader, Log: quiet})
 	responder := &securechannel.Responder{Manager: h.gateway, Log: quiet, Resumptions: h.c.Resumptions(), Identities: func() []*securechannel.Identity { return nil }}
 	responder.Register()
