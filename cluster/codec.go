@@ -13,7 +13,7 @@ import (
 
 // Limits of what is read from the log and from snapshots.
 const (
-	maxCommand  = 4 << 20  // octets; a revocation set or a trust store is the longest
+	maxCommand  = 32 << 20 // octets; a whole trust state that is restored is the longest
 	maxSnapshot = 64 << 20 // octets
 	maxElements = 1 << 16  // of one array or map
 	maxNesting  = 8

@@ -11,8 +11,6 @@ package commissioner
 
 import (
 	"context"
-	"encoding/binary"
-	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -110,20 +108,6 @@ func (c *Commissioner) Resumptions() *securechannel.Resumptions { return &c.resu
 // propose stamps and proposes a command.
 func (c *Commissioner) propose(ctx context.Context, cmd fabric.Command) (*fabric.State, error) {
 	return c.Ledger.Propose(ctx, cmd)
-}
-
-// randomNode draws a node id that was never given. Ids stay below 2^48, for
-// clients whose numbers are floats.
-func (c *Commissioner) randomNode(s *fabric.State) (cert.NodeID, error) {
-	for {
-		var b [8]byte
-		if _, err := io.ReadFull(c.Random, b[:6]); err != nil {
-			return 0, fmt.Errorf("draw a node id: %w", err)
-		}
-		if n := cert.NodeID(binary.LittleEndian.Uint64(b[:])); n != 0 && !s.Used(n) {
-			return n, nil
-		}
-	}
 }
 
 // trust is the trust store of one version of the anchors, made once.

@@ -204,7 +204,7 @@ func (p *pairing) reserve(ctx context.Context) error {
 	if err != nil {
 		return Explain(err, CodeCommit)
 	}
-	n, err := p.randomNode(state)
+	n, err := state.DrawNode(p.Random)
 	if err != nil {
 		return err
 	}

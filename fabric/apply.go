@@ -41,7 +41,7 @@ func Apply(s *State, index uint64, c *Command) (*State, error) {
 func (c *Command) Needs() uint8 {
 	switch {
 	case len(c.Request) > 0, c.ReserveGateway != nil, c.RenewGateway != nil, c.IssueGateway != nil, c.EvictGateway != nil,
-		c.SetSealKey != nil, c.Reseal != nil, c.TakeOver != nil, c.SetAccess != nil, c.DescribeGateway != nil,
+		c.SetSealKey != nil, c.Reseal != nil, c.TakeOver != nil, c.SetAccess != nil, c.DescribeGateway != nil, c.Restore != nil,
 		c.Found != nil && c.Found.Keyring != nil, c.Reserve != nil && c.Reserve.FailSafe != 0, c.Issue != nil && c.Issue.Gateway != 0,
 		c.Admit != nil && (c.Admit.Gateway != 0 || c.Admit.Access != 0), c.Abandon != nil && c.Abandon.Gateway != 0:
 		return 2
@@ -55,6 +55,8 @@ func (s *State) apply(c *Command) error {
 		return refuse(CodeUnknownKind, fmt.Sprintf("the command says version %d and needs %d", c.Version, c.Needs()))
 	case c.Found != nil:
 		return s.found(c.Found)
+	case c.Restore != nil:
+		return s.restore(c.Restore)
 	case c.DescribeGateway == nil && c.Version > s.lowest(): // which is how a gateway says that it was updated
 		return refuse(CodeOldMember, fmt.Sprintf("a gateway knows version %d only, this takes %d", s.lowest(), c.Version))
 	case len(c.Request) != 0 && len(c.Request) != RequestSize:
@@ -155,8 +157,8 @@ func (s *State) reserve(r *Reserve) error {
 	switch {
 	case !r.Node.Operational():
 		return refuse(CodeInvalid, "the node id is not an operational one")
-	case s.Used(r.Node):
-		return refuse(CodeUsed, fmt.Sprintf("node id %v was given before", r.Node))
+	case s.Used(r.Node) || s.Restores > 0 && uint64(r.Node)>>lifeShift != uint64(s.Restores):
+		return refuse(CodeUsed, fmt.Sprintf("node id %v was given before, or may have been in an earlier life of this home", r.Node))
 	case s.Gateways[r.Gateway] == nil || !s.Gateways[r.Gateway].Member():
 		return refuse(CodeNotAMember, fmt.Sprintf("gateway %v is not a member", r.Gateway))
 	case s.Zones[zone] == nil:

@@ -37,6 +37,7 @@ type Command struct {
 	Reseal          *Reseal          `cbor:"25,keyasint,omitempty"`
 	TakeOver        *TakeOver        `cbor:"26,keyasint,omitempty"`
 	SetAccess       *SetAccess       `cbor:"27,keyasint,omitempty"`
+	Restore         *Restore         `cbor:"28,keyasint,omitempty"`
 }
 
 // Found begins the fabric, with its first gateway and generation.

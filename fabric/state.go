@@ -67,6 +67,7 @@ type State struct {
 	Networks    map[string]*Network        `cbor:"12,keyasint,omitempty"` // by name
 	Keyring     *Keyring                   `cbor:"13,keyasint,omitempty"` // nil in a home of version 1
 	Recent      []Outcome                  `cbor:"14,keyasint,omitempty"` // of requests, oldest first
+	Restores    uint8                      `cbor:"15,keyasint,omitempty"` // how often the home was restored from a backup
 }
 
 // Home is what the fabric rests on.

@@ -12,7 +12,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -64,13 +63,34 @@ func Found(ctx context.Context, c Config) (*fabric.State, error) {
 	if c.Random == nil {
 		c.Random = rand.Reader
 	}
+	return Begin(ctx, c, &fabric.State{}, func(keys keyfile.Keys) (*fabric.Command, error) {
+		cmd, kit, err := mint(c, keys)
+		if err == nil {
+			err = writeKit(c, kit)
+		}
+		return cmd, err
+	})
+}
+
+// Begin makes a gateway in an empty directory, with a node id that is new to
+// the home as it was, if there was one, and commits the first entry of its
+// log, which first makes of the gateway's keys. Of c.Kit and what is minted it
+// knows nothing; first is called before anything is written but the directory.
+func Begin(ctx context.Context, c Config, was *fabric.State, first func(keyfile.Keys) (*fabric.Command, error)) (*fabric.State, error) {
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, err
 	}
 	if err := durable.SyncDir(c.Cluster.Step, filepath.Dir(c.Dir)); err != nil {
 		return nil, err
 	}
-	keys, fresh, err := c.gatewayKeys()
+	// One that has joined and knows nothing of its home yet looks new, too.
+	if m, err := ReadMembership(c.Dir); err != nil || m != nil {
+		return nil, cmp.Or(err, ErrFounded)
+	}
+	keys, fresh, err := c.gatewayKeys(was)
 	if err != nil {
 		return nil, err
 	}
@@ -78,11 +98,8 @@ func Found(ctx context.Context, c Config) (*fabric.State, error) {
 	if err := refuseFounded(c, keys.Node); err != nil {
 		return nil, err
 	}
-	cmd, kit, err := mint(c, keys)
+	cmd, err := first(keys)
 	if err != nil {
-		return nil, err
-	}
-	if err := writeKit(c, kit); err != nil {
 		return nil, err
 	}
 	if fresh {
@@ -93,21 +110,16 @@ func Found(ctx context.Context, c Config) (*fabric.State, error) {
 	return commit(ctx, c, keys.Node, cmd)
 }
 
-// gatewayKeys are those of a founding that was interrupted, or new ones.
-func (c Config) gatewayKeys() (k keyfile.Keys, fresh bool, err error) {
+// gatewayKeys are those of a beginning that was interrupted, or new ones.
+func (c Config) gatewayKeys(was *fabric.State) (k keyfile.Keys, fresh bool, err error) {
 	options := keyfile.Options{TPM: c.TPM}
 	if k, err = keyfile.Load(c.Dir, options); err == nil || !errors.Is(err, keyfile.ErrNone) {
 		return k, false, err
 	}
-	var node cert.NodeID
-	var b [8]byte // below 2^48, as all node ids of ours
-	for node == 0 {
-		if _, err := io.ReadFull(c.Random, b[:6]); err != nil {
-			return k, true, err
-		}
-		node = cert.NodeID(binary.LittleEndian.Uint64(b[:]))
+	node, err := was.DrawNode(c.Random)
+	if err == nil {
+		k, err = keyfile.New(node, options, c.Random)
 	}
-	k, err = keyfile.New(node, options, c.Random)
 	return k, true, err
 }
 

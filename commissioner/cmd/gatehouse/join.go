@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -18,7 +16,7 @@ import (
 	"gatehouse/cluster/keyfile"
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/enroll"
-	"gatehouse/fabric/cert"
+	"gatehouse/fabric"
 	"gatehouse/radio/dnssd"
 	"gatehouse/radio/udp"
 )
@@ -86,11 +84,11 @@ func (c *joinCmd) keys(dir string) (keyfile.Keys, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return keys, err
 	}
-	var b [8]byte // below 2^48, as all node ids of ours
-	if _, err := io.ReadFull(rand.Reader, b[:6]); err != nil {
+	node, err := new(fabric.State).DrawNode(rand.Reader) // it knows of none that were given
+	if err != nil {
 		return keys, err
 	}
-	if keys, err = keyfile.New(cert.NodeID(max(1, binary.LittleEndian.Uint64(b[:]))), keyfile.Options{TPM: c.TPM}, rand.Reader); err != nil {
+	if keys, err = keyfile.New(node, keyfile.Options{TPM: c.TPM}, rand.Reader); err != nil {
 		return keys, err
 	}
 	return keys, keyfile.Create(dir, keys, rand.Reader, nil)
