@@ -1,9 +1,12 @@
 # What each target does stands in the README. Each works alone, from a clean clone.
 GO       ?= go
 FUZZTIME ?= 30s
+ROUNDS   ?= 5
+SEED     ?= 1
+HOURS    ?= 1
 PKGS     := ./...
 
-.PHONY: all build demo test check fuzz interop bench vuln clean
+.PHONY: all build demo test check fuzz interop bench chaos vuln clean
 
 all: build
 
@@ -43,6 +46,11 @@ bench:
 	cd commissioner/interop && npm ci --no-audit --no-fund
 	cd commissioner/interop/ble && npm ci --no-audit --no-fund
 	$(GO) run ./commissioner/interop/bench
+
+# Homes of three gateways, for HOURS of simulated time each, from ROUNDS seeds. Their disks are in memory.
+chaos:
+	@dir=$$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	TMPDIR=$$dir $(GO) test -count=1 -v -timeout 0 -run TestSimulation ./cluster/chaos -seed $(SEED) -rounds $(ROUNDS) -hours $(HOURS)
 
 # Known vulnerabilities, where the database can be reached.
 vuln:

@@ -24,6 +24,8 @@ var (
 	roundsFlag   = flag.Int("rounds", 1, "how many seeds")
 	gatewaysFlag = flag.Int("gateways", 3, "in the home")
 	recordFlag   = flag.String("record", "", "append the report, as a line of JSON, to a file")
+	hastyFlag    = flag.Bool("hasty", false, "evict without waiting for the one before to be made good")
+	sabotageFlag = flag.String("sabotage", "", "what to break that must be noticed: lies, early, stale or hasty")
 	journalFlag  = flag.Bool("journal", false, "print what was broken when")
 )
 
@@ -117,32 +119,34 @@ func (w *world) final() {
 			w.trial.Broken("%s and %s differ in the end: %s", all[0].box.name, p.box.name, diff)
 		}
 		w.trial.Observe(p.Node(), s)
-		w.secrets(p)
+		w.until("the secrets open for exactly the members", func() error { return w.secrets(p) })
 	}
 	w.thieves()
 	w.last = first
 }
 
-// secrets checks that a member opens what members must open.
-func (w *world) secrets(p *process) {
+// secrets checks that a member opens what members must open, and the issuing
+// key if it leads.
+func (w *world) secrets(p *process) error {
 	ctx, s := w.t.Context(), p.State()
-	if k, err := p.Vault.IPK(ctx, s); err != nil {
-		w.trial.Broken("%s does not open the IPK: %v", p.box.name, err)
-	} else {
-		k.Erase()
+	k, err := p.Vault.IPK(ctx, s)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.box.name, err)
 	}
+	k.Erase()
 	for name := range s.Networks {
 		if _, err := p.OpenNetwork(ctx, s, name); err != nil {
-			w.trial.Broken("%s does not open %s: %v", p.box.name, name, err)
+			return fmt.Errorf("%s: %w", p.box.name, err)
 		}
 	}
-	if k, err := p.Vault.IssuerKey(ctx, s); (err == nil) != p.Leads() && err == nil {
-		w.trial.Broken("%s does not lead and opens the issuing key", p.box.name)
-	} else if err == nil {
-		k.Erase()
-	} else if p.Leads() {
-		w.trial.Broken("%s leads and does not open the issuing key: %v", p.box.name, err)
+	issuing, err := p.Vault.IssuerKey(ctx, s)
+	if err == nil {
+		issuing.Erase()
 	}
+	if (err == nil) != p.Leads() {
+		return fmt.Errorf("%s leads: %v, and the issuing key: %v", p.box.name, p.Leads(), err)
+	}
+	return nil
 }
 
 // thieves checks that no evicted gateway's disk opens anything of now, nor any
@@ -199,7 +203,8 @@ func TestSimulation(t *testing.T) {
 	if *hoursFlag > 0 {
 		rounds = nil
 		for range *roundsFlag {
-			rounds = append(rounds, plan{gateways: *gatewaysFlag, d: time.Duration(*hoursFlag * float64(time.Hour))})
+			rounds = append(rounds, plan{gateways: *gatewaysFlag, d: time.Duration(*hoursFlag * float64(time.Hour)), sabotage: sabotage{
+				lies: *sabotageFlag == "lies", early: *sabotageFlag == "early", stale: *sabotageFlag == "stale", hasty: *sabotageFlag == "hasty"}})
 		}
 	}
 	var sum Report

@@ -22,9 +22,10 @@ type Device struct {
 	now   func() time.Time
 	armed time.Time
 
-	mu       sync.Mutex
-	nocs     [][]byte
-	complete bool
+	mu        sync.Mutex
+	nocs      [][]byte
+	complete  bool
+	completed time.Time
 }
 
 var errRolledBack = errors.New("the device has rolled back")
@@ -48,7 +49,9 @@ func (d *Device) Complete() error {
 	if d.expired() || len(d.nocs) == 0 {
 		return errRolledBack
 	}
-	d.complete = true
+	if !d.complete {
+		d.complete, d.completed = true, d.now()
+	}
 	return nil
 }
 

@@ -66,18 +66,15 @@ func (w *world) off(ctx context.Context, b *box, reset bool, d time.Duration, wh
 }
 
 func (w *world) on(b *box) {
-	if w.isEvicted(b) {
+	w.mu.Lock()
+	ours := b.ready && !b.evicted
+	w.mu.Unlock()
+	if !ours {
 		return
 	}
 	if err := w.start(b); err != nil {
 		w.trial.Broken("%s does not start again: %v", b.name, err)
 	}
-}
-
-func (w *world) isEvicted(b *box) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return b.evicted
 }
 
 func (w *world) processOf(b *box) *process {
@@ -285,11 +282,12 @@ func (w *world) replace(ctx context.Context, r *rand.Rand) {
 	}
 	all := w.all()
 	victim := all[r.IntN(len(all))]
-	if len(all) == 2 {
-		victim = w.learner()
-	}
-	if victim == nil {
-		return
+	// The last but one to go must leave two who help each other.
+	if before := len(all) == 2 || r.IntN(2) == 0; before {
+		w.successor()
+		w.settled()
+	} else {
+		defer w.successor()
 	}
 	c := &Client{Trial: w.trial, ID: 2, Rand: r}
 	for evicted := false; !evicted; {
@@ -315,9 +313,7 @@ func (w *world) replace(ctx context.Context, r *rand.Rand) {
 	w.mu.Unlock()
 	sleep(ctx, between(r, 0, 30*time.Second)) // it runs on
 	w.kill(victim, false, "evicted")
-	if err := w.enroll(w.box()); err != nil {
-		w.trial.Broken("%v", err)
-	}
+	w.settled()
 	if !sleep(ctx, between(r, 0, time.Minute)) {
 		return
 	}
@@ -330,15 +326,29 @@ func (w *world) replace(ctx context.Context, r *rand.Rand) {
 	w.kill(victim, false, "evicted")
 }
 
-// learner is the one of two gateways that has no vote: without the other one
-// there is no home.
-func (w *world) learner() *box {
-	for _, p := range w.running(false) {
-		if !p.Leads() && p.Leader() != 0 {
-			return p.box
+// successor has a fresh gateway become a member.
+func (w *world) successor() {
+	if err := w.enroll(w.box()); err != nil {
+		w.trial.Broken("%v", err)
+	}
+}
+
+// settled waits until the secrets are sealed for the members, and every
+// gateway knows who has a vote. To evict one before would leave some that
+// nobody can help, or a vote that is needed and refused.
+func (w *world) settled() {
+	for !*hastyFlag && w.goesOn() {
+		all, running := w.all(), w.running(false)
+		good := len(all) == len(running)
+		for _, p := range running {
+			s := p.State()
+			good = good && s.SealedRight() && len(s.Members()) == len(all) && len(p.Members()) == len(all) &&
+				p.voters() == (len(all)+1)/2*2-1 && s.Index >= running[0].State().Index
+		}
+		if good {
+			return
 		}
 	}
-	return nil
 }
 
 // thief checks that an evicted gateway gets no help from those who know.

@@ -139,13 +139,18 @@ func (t *Trial) devicesKnown(s *fabric.State) {
 		case len(hashes) > 1:
 			t.Broken("device %v got %d different certificates", d.node, len(hashes))
 		case len(hashes) == 1 && hashes[0] != known:
-			t.Broken("device %v holds a certificate that the trust state does not know", d.node)
+			t.Broken("device %v holds a certificate that the trust state does not know:\n%s", d.node, t.about(d.node))
 		case admitted && !d.Completed():
-			t.Broken("device %v is admitted and has rolled back", d.node)
+			t.Broken("device %v is admitted and has rolled back:\n%s", d.node, t.about(d.node))
 		case !admitted && d.Completed() && !t.removed(d.node):
-			t.Broken("device %v is on the fabric and was abandoned", d.node)
+			t.Broken("device %v is on the fabric since %v and was abandoned:\n%s", d.node, d.completed.Sub(t.began), t.about(d.node))
 		}
 	}
+}
+
+// about is all that was asked about a node.
+func (t *Trial) about(n cert.NodeID) string {
+	return list(slices.DeleteFunc(slices.Clone(t.Ops()), func(o Op) bool { return o.Key != n.String() }))
 }
 
 func (t *Trial) removed(n cert.NodeID) bool {

@@ -38,6 +38,8 @@ type Client struct {
 	// Early is a sabotage: the device gets its certificate before that is
 	// committed.
 	Early bool
+	// Hasty is another: Settle goes by what the gateway happens to know.
+	Hasty bool
 }
 
 // Run does one thing after the other until ctx ends.
@@ -234,9 +236,16 @@ func (c *Client) Settle(g Gateway) {
 		case <-g.Done():
 			return
 		}
+		s := g.State()
+		if !c.Hasty {
+			// A gateway that was off may not know yet that it issued a
+			// certificate before, and would abandon a device that has it.
+			if s = c.doubts(g); s == nil {
+				continue
+			}
+		}
 		before := since
 		since = make(map[cert.NodeID]time.Time)
-		s := g.State()
 		for _, n := range slices.Sorted(maps.Keys(s.Devices)) {
 			d := s.Devices[n]
 			if _, active := g.Pairings().Load(n); active || d.Phase == fabric.Admitted || d.Gateway != g.Node() {
@@ -248,6 +257,22 @@ func (c *Client) Settle(g Gateway) {
 			c.settle(g, d, c.Trial.Now().Sub(since[n]))
 		}
 	}
+}
+
+// doubts is the State as it is now, if there is something to settle; else nil.
+func (c *Client) doubts(g Gateway) *fabric.State {
+	for _, d := range g.State().Devices {
+		if d.Phase != fabric.Admitted && d.Gateway == g.Node() {
+			ctx, cancel := c.context()
+			defer cancel()
+			s, err := g.Current(ctx)
+			if err != nil {
+				return nil
+			}
+			return s
+		}
+	}
+	return nil
 }
 
 func (c *Client) settle(g Gateway, d *fabric.Device, waited time.Duration) {

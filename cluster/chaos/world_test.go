@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -64,6 +63,7 @@ type sabotage struct {
 	lies  bool // disks lose with the power what they said was synced
 	early bool // a device gets its certificate before that is committed
 	stale bool // what a gateway knows is given for what is current
+	hasty bool // what a gateway knows is enough to settle a pairing in doubt
 }
 
 // box is one gateway's hardware.
@@ -76,9 +76,9 @@ type box struct {
 	addr  netip.AddrPort
 	disks int
 
+	ready   bool // it has something to start from
 	evicted bool
 	process *process // nil: it is off
-	wanted  bool     // to be on, once a fault is over
 }
 
 // process is a gateway that runs.
@@ -134,7 +134,7 @@ func (w *world) box() *box {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := len(w.boxes) + 1
-	b := &box{name: fmt.Sprintf("box %d", n), dir: filepath.Join(w.dir, fmt.Sprintf("%d.0", n)), addr: nowhere, lock: make(chan struct{}, 1), wanted: true}
+	b := &box{name: fmt.Sprintf("box %d", n), dir: filepath.Join(w.dir, fmt.Sprintf("%d.0", n)), addr: nowhere, lock: make(chan struct{}, 1)}
 	w.must(os.Mkdir(b.dir, 0o700))
 	w.boxes = append(w.boxes, b)
 	return b
@@ -208,9 +208,9 @@ func (w *world) start(b *box) error {
 		return err
 	}
 	w.mu.Lock()
-	b.process = p
+	b.process, b.ready = p, true
 	w.settling++
-	settler := &Client{Trial: w.trial, ID: 100 + w.hosts, Rand: w.rand(10_000 + w.settling)}
+	settler := &Client{Trial: w.trial, ID: 100 + w.hosts, Rand: w.rand(10_000 + w.settling), Hasty: w.plan.sabotage.hasty}
 	w.mu.Unlock()
 	w.wg.Go(func() { settler.Settle(p) })
 	w.wg.Go(p.watch)
@@ -422,8 +422,7 @@ func (w *world) whole() error {
 	if err != nil {
 		return err
 	}
-	members := leader.Members()
-	voters := len(slices.DeleteFunc(slices.Clone(members), func(m cluster.Member) bool { return !m.Voter }))
+	members, voters := leader.Members(), leader.voters()
 	switch {
 	case len(s.Gateways) != len(all) || len(s.Members()) != len(all) || len(members) != len(all):
 		return fmt.Errorf("%d gateways, %d members, %d in Raft's eyes, of %d", len(s.Gateways), len(s.Members()), len(members), len(all))
@@ -448,6 +447,15 @@ func (w *world) whole() error {
 		}
 	}
 	return nil
+}
+
+func (p *process) voters() (n int) {
+	for _, m := range p.Members() {
+		if m.Voter {
+			n++
+		}
+	}
+	return n
 }
 
 func (w *world) until(what string, done func() error) bool {
