@@ -15,6 +15,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"gatehouse/cluster/member"
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/enroll"
@@ -83,6 +86,9 @@ func (p *Portal) Handler() http.Handler {
 			}
 		})
 	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(p.M)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	return mux
 }
 
