@@ -57,7 +57,7 @@ type Trial struct {
 	mu      sync.Mutex
 	devices map[cert.NodeID]*Device
 	signed  [][]byte
-	states  map[uint64][32]byte // by index, as any gateway had it
+	states  map[uint64]observed // by index, as any gateway had it
 	broken  []error
 	more    int // broken, and not kept
 }
@@ -67,7 +67,7 @@ const maxBroken = 20
 
 // NewTrial begins a record.
 func NewTrial(now func() time.Time) *Trial {
-	return &Trial{Now: now, devices: map[cert.NodeID]*Device{}, states: map[uint64][32]byte{}, History: History{began: now(), now: now}}
+	return &Trial{Now: now, devices: map[cert.NodeID]*Device{}, states: map[uint64]observed{}, History: History{began: now(), now: now}}
 }
 
 // Broken records a promise that was not kept.

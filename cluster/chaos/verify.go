@@ -7,10 +7,17 @@ import (
 	"slices"
 
 	"github.com/fxamacker/cbor/v2"
+	"github.com/google/go-cmp/cmp"
 
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 )
+
+type observed struct {
+	sum   [32]byte
+	state *fabric.State
+	by    cert.NodeID
+}
 
 // Observe holds a State that a gateway has against what others had at the
 // same index.
@@ -23,10 +30,10 @@ func (t *Trial) Observe(by cert.NodeID, s *fabric.State) {
 	sum := sha256.Sum256(b)
 	t.mu.Lock()
 	have, seen := t.states[s.Index]
-	t.states[s.Index] = sum
+	t.states[s.Index] = observed{sum, s, by}
 	t.mu.Unlock()
-	if seen && have != sum {
-		t.Broken("gateway %v has another state than others had at index %d", by, s.Index)
+	if seen && have.sum != sum {
+		t.Broken("gateways %v and %v have two states at index %d: %s", have.by, by, s.Index, cmp.Diff(have.state, s))
 	}
 	for _, g := range s.Gateways {
 		if g.Member() {
