@@ -20,6 +20,9 @@ type statusCmd struct{}
 func (*statusCmd) Run(ctx context.Context, g *globals) error {
 	return ask(ctx, g, "GET", "status", nil, func(s portal.Status) {
 		fmt.Printf("home %s, fabric %s, gateway %s, %d devices\n", s.Home, s.Fabric, s.Gateway, s.Devices)
+		if s.Leader == "" {
+			fmt.Println("no gateway leads the others now: nothing can be admitted")
+		}
 		switch r := s.Radio; {
 		case r == nil:
 			fmt.Println("no Bluetooth")
