@@ -125,7 +125,9 @@ func (w *world) final() {
 			w.trial.Broken("%s and %s differ in the end: %s", all[0].box.name, p.box.name, diff)
 		}
 		w.trial.Observe(p.Node(), s)
-		w.until("the secrets open for exactly the members", func() error { return w.secrets(p) })
+		if len(w.trial.Violations()) == 0 { // else it may never be, and that takes long
+			w.until("the secrets open for exactly the members", func() error { return w.secrets(p) })
+		}
 	}
 	w.thieves()
 	w.last = first
