@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"gatehouse/fabric/cert"
 )
@@ -28,6 +29,9 @@ const (
 // what was given after a backup was taken is not given again in the next life.
 // They stay below 2⁵³, for clients whose numbers are floats.
 const lifeShift = 48
+
+// NodeIDs is the lowest node id that may be given in this life of the home.
+func (s *State) NodeIDs() cert.NodeID { return max(1, cert.NodeID(s.Restores)<<lifeShift) }
 
 // DrawNode draws a node id that was never given.
 func (s *State) DrawNode(random io.Reader) (cert.NodeID, error) {
@@ -78,9 +82,25 @@ func (s *State) Backup() (*State, error) {
 	kept.Tombstones = maps.Clone(s.Tombstones)
 	for n, g := range s.Gateways {
 		hash := sha256.Sum256(g.NOC)
-		kept.Tombstones[n] = &Tombstone{Serial: g.Serial, NOCHash: hash[:], At: s.Time, Reason: cut("gateway of before the restore, " + g.Name)}
+		kept.Tombstones[n] = &Tombstone{Serial: g.Serial, NOCHash: hash[:], At: s.Time, Reason: cut(lostGateway + g.Name)}
 	}
 	return &kept, nil
+}
+
+// lostGateway begins the reason of a gateway's tombstone that Backup made; its
+// name follows.
+const lostGateway = "gateway of before a restore: "
+
+// Lost are the names of the gateways that a home had when Backup was called,
+// in alphabetical order.
+func (s *State) Lost() (names []string) {
+	for _, t := range s.Tombstones {
+		if name, ok := strings.CutPrefix(t.Reason, lostGateway); ok && t.At == s.Time {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Restore begins another life of a home that lost its gateways.

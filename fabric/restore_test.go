@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,7 +74,7 @@ func TestBackup(t *testing.T) {
 			t.Errorf("%v is not among the former ones", n)
 		}
 	}
-	if !strings.Contains(b.Tombstones[gateway].Reason, "hall") || b.flaw() != "" {
+	if !strings.Contains(b.Tombstones[gateway].Reason, "hall") || b.flaw() != "" || !slices.Equal(b.Lost(), []string{"box", "hall"}) {
 		t.Errorf("%+v, %q", b.Tombstones[gateway], b.flaw())
 	}
 	if _, err := founded(t).state.Backup(); !errors.Is(err, ErrNoRecovery) {
