@@ -45,6 +45,7 @@ func (p *Portal) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]handler{
 		"GET /api/v1/status":                     p.status,
+		"GET /api/v1/backup":                     p.backup,
 		"GET /api/v1/gateways":                   p.gateways,
 		"POST /api/v1/gateways":                  p.addGateway,
 		"POST /api/v1/gateways/transfer":         p.transfer,

@@ -21,19 +21,19 @@ var errNoDaemon = errors.New("no gateway is running")
 // maxLine bounds a line of a stream from the gateway: a report may be long.
 const maxLine = 16 << 20
 
-// call asks the gateway. A stream's lines, or the one answer, go to each.
-func (g *globals) call(ctx context.Context, method, path string, body any, each func(json.RawMessage) error) error {
+// request asks the gateway.
+func (g *globals) request(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	var reader io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		reader = bytes.NewReader(b)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://gateway/api/v1/"+path, reader)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", g.socket())
@@ -41,8 +41,17 @@ func (g *globals) call(ctx context.Context, method, path string, body any, each 
 	resp, err := client.Do(req)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist):
-		return errNoDaemon
+		return nil, errNoDaemon
 	case err != nil:
+		return nil, err
+	}
+	return resp, nil
+}
+
+// call asks the gateway. A stream's lines, or the one answer, go to each.
+func (g *globals) call(ctx context.Context, method, path string, body any, each func(json.RawMessage) error) error {
+	resp, err := g.request(ctx, method, path, body)
+	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()

@@ -61,36 +61,6 @@ func (c *setupCmd) Run(ctx context.Context, g *globals) error {
 	return nil
 }
 
-type kitCmds struct {
-	Check kitCheckCmd `cmd:"" help:"Open the recovery kit, as a drill."`
-}
-
-type kitCheckCmd struct {
-	File           string `arg:"" help:"The recovery kit." type:"existingfile"`
-	PassphraseFile string `help:"File whose first line is its passphrase." type:"existingfile"`
-}
-
-func (c *kitCheckCmd) Run(g *globals) error {
-	passphrase, err := readPassphrase(c.PassphraseFile, false)
-	if err != nil {
-		return err
-	}
-	data, err := os.ReadFile(c.File)
-	if err != nil {
-		return err
-	}
-	kit, err := seal.OpenKit(data, passphrase)
-	if err != nil {
-		return &commissioner.Failure{Code: "kit-unusable", Message: err.Error(), Remedy: "try the passphrase again, or make a new kit while the home still runs"}
-	}
-	kit.Key.Erase()
-	if g.JSON {
-		return json.NewEncoder(os.Stdout).Encode(founded{Home: kit.Home, Fabric: kit.FabricID.String(), Kit: c.File})
-	}
-	fmt.Printf("the kit opens: home %s, fabric %s, made %s\n", kit.Home, kit.FabricID, kit.Made.Format(time.DateOnly))
-	return nil
-}
-
 // readPassphrase reads it from a file, or asks for it, twice if it is new.
 func readPassphrase(file string, fresh bool) (string, error) {
 	if file != "" {
