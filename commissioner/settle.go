@@ -82,7 +82,7 @@ func (c *Commissioner) settle(ctx context.Context, d *fabric.Device, waited time
 	if d.Phase == fabric.Reserved {
 		// No certificate was committed, so none was sent; and whoever made
 		// the reservation, on this gateway, is gone.
-		return c.settled(ctx, d, fabric.Command{Abandon: &fabric.Abandon{Node: d.Node, Reason: "the pairing was interrupted", Gateway: c.Identity().Node}})
+		return c.settled(ctx, d, fabric.Command{Abandon: &fabric.Abandon{Node: d.Node, Reason: "the pairing was interrupted", Gateway: c.Identity().Node, Phase: fabric.Reserved}})
 	}
 	dialCtx, cancel := context.WithTimeout(ctx, settleDial)
 	defer cancel()

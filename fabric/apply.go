@@ -43,7 +43,7 @@ func (c *Command) Needs() uint8 {
 	case len(c.Request) > 0, c.ReserveGateway != nil, c.RenewGateway != nil, c.IssueGateway != nil, c.EvictGateway != nil,
 		c.SetSealKey != nil, c.Reseal != nil, c.TakeOver != nil, c.SetAccess != nil, c.DescribeGateway != nil, c.Restore != nil,
 		c.Found != nil && c.Found.Keyring != nil, c.Reserve != nil && c.Reserve.FailSafe != 0, c.Issue != nil && c.Issue.Gateway != 0,
-		c.Admit != nil && (c.Admit.Gateway != 0 || c.Admit.Access != 0), c.Abandon != nil && c.Abandon.Gateway != 0:
+		c.Admit != nil && (c.Admit.Gateway != 0 || c.Admit.Access != 0), c.Abandon != nil && (c.Abandon.Gateway != 0 || c.Abandon.Phase != 0):
 		return 2
 	}
 	return 1
@@ -243,7 +243,11 @@ func (s *State) admit(c *Admit) error {
 }
 
 func (s *State) abandon(c *Abandon) error {
-	d, err := s.device(c.Node, Reserved, Issued)
+	phases := []Phase{Reserved, Issued}
+	if c.Phase != 0 {
+		phases = []Phase{min(c.Phase, Issued)}
+	}
+	d, err := s.device(c.Node, phases...)
 	if err == nil {
 		err = d.owned(c.Gateway)
 	}

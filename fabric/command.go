@@ -81,6 +81,7 @@ type Abandon struct {
 	Node    cert.NodeID `cbor:"0,keyasint"`
 	Reason  string      `cbor:"1,keyasint"`
 	Gateway cert.NodeID `cbor:"2,keyasint,omitempty"` // who proposes; 0: not told
+	Phase   Phase       `cbor:"3,keyasint,omitempty"` // that the pairing is believed to be in; 0: any
 }
 
 // Remove ends an admitted device's belonging.

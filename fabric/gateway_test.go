@@ -34,7 +34,7 @@ func (l *ledger) join(n cert.NodeID) {
 
 // sealed is what a leader proposes for the State as it is.
 func (l *ledger) sealed() *Reseal {
-	c := &Reseal{Keyring: Keyring{Number: l.state.DataKey() + 1}, IssuerKey: []byte("k"), IPK: []byte("i"), Networks: map[string][]byte{}}
+	c := &Reseal{Of: l.state.Sealed(), Keyring: Keyring{Number: l.state.DataKey() + 1}, IssuerKey: []byte("k"), IPK: []byte("i"), Networks: map[string][]byte{}}
 	close := func(to []Addressee) (envelopes []Envelope) {
 		for _, a := range to {
 			envelopes = append(envelopes, Envelope{a.Gateway, a.Helper, a.To(), []byte("closed")})
@@ -83,6 +83,9 @@ func TestGatewayRefusals(t *testing.T) {
 	issue := Command{IssueGateway: &IssueGateway{Node: second, NOC: []byte("noc"), CAT: 1}}
 	evict := func(n cert.NodeID) Command { return Command{EvictGateway: &EvictGateway{Node: n}} }
 	stale := (&ledger{t, household(t).state}).sealed()
+	other := household(t)
+	other.must(Command{SetNetwork: &SetNetwork{Name: "n", Kind: WiFi, ID: []byte("n"), Sealed: []byte("older"), DataKey: 1}})
+	withOldPassword := other.sealed()
 	for name, c := range map[string]struct {
 		before []Command
 		last   Command
@@ -105,10 +108,12 @@ func TestGatewayRefusals(t *testing.T) {
 		"tag of the future":       {nil, Command{SetAccess: &SetAccess{nil, 2}}, CodeInvalid},
 		"sealed for fewer":        {[]Command{reserve(second, 2), issue}, Command{Reseal: stale}, CodeSealing},
 		"sealed without networks": {[]Command{{SetNetwork: &SetNetwork{Name: "n", Kind: WiFi, ID: []byte("n"), Sealed: []byte("s"), DataKey: 1}}}, Command{Reseal: stale}, CodeSealing},
-		"sealed twice":            {[]Command{{Reseal: stale}}, Command{Reseal: stale}, CodeSealing},
-		"network sealed before":   {[]Command{{Reseal: stale}}, Command{SetNetwork: &SetNetwork{Name: "n", Kind: WiFi, ID: []byte("n"), Sealed: []byte("s"), DataKey: 1}}, CodeSealing},
-		"version understated":     {nil, Command{Version: 1, TakeOver: &TakeOver{}}, CodeUnknownKind},
-		"odd request":             {nil, Command{Request: []byte("short"), AddZone: &AddZone{"attic"}}, CodeInvalid},
+		"credentials lost": {[]Command{{SetNetwork: &SetNetwork{Name: "n", Kind: WiFi, ID: []byte("n"), Sealed: []byte("old"), DataKey: 1}}},
+			Command{Reseal: withOldPassword}, CodeSealing},
+		"sealed twice":          {[]Command{{Reseal: stale}}, Command{Reseal: stale}, CodeSealing},
+		"network sealed before": {[]Command{{Reseal: stale}}, Command{SetNetwork: &SetNetwork{Name: "n", Kind: WiFi, ID: []byte("n"), Sealed: []byte("s"), DataKey: 1}}, CodeSealing},
+		"version understated":   {nil, Command{Version: 1, TakeOver: &TakeOver{}}, CodeUnknownKind},
+		"odd request":           {nil, Command{Request: []byte("short"), AddZone: &AddZone{"attic"}}, CodeInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := household(t)

@@ -120,6 +120,24 @@ type Reseal struct {
 	Recovery []byte `cbor:"4,keyasint,omitempty"`
 	// ICAC begins another generation, whose IssuerKey it is, if given.
 	ICAC []byte `cbor:"5,keyasint,omitempty"`
+	// Of is State.Sealed of the State whose secrets these are.
+	Of []byte `cbor:"6,keyasint"`
+}
+
+// Sealed names all that is sealed in the State: SHA-256 over it.
+func (s *State) Sealed() []byte {
+	h := sha256.New()
+	put := func(b []byte) {
+		sum := sha256.Sum256(b)
+		h.Write(sum[:])
+	}
+	put(s.Generation().Key)
+	put(s.Home.IPK)
+	for _, name := range slices.Sorted(maps.Keys(s.Networks)) {
+		put([]byte(name))
+		put(s.Networks[name].Sealed)
+	}
+	return h.Sum(nil)
 }
 
 func (s *State) setSealKey(c *SetSealKey) error {
@@ -145,8 +163,8 @@ func (s *State) reseal(c *Reseal) error {
 	if c.Keyring.Number != s.DataKey()+1 {
 		return refuse(CodeSealing, fmt.Sprintf("data keys %d are in use, %d cannot follow", s.DataKey(), c.Keyring.Number))
 	}
-	if !slices.Equal(slices.Sorted(maps.Keys(c.Networks)), slices.Sorted(maps.Keys(s.Networks))) {
-		return refuse(CodeSealing, "the home's networks have changed meanwhile")
+	if !sameOctets(c.Of, s.Sealed()) || !slices.Equal(slices.Sorted(maps.Keys(c.Networks)), slices.Sorted(maps.Keys(s.Networks))) {
+		return refuse(CodeSealing, "the home's secrets have changed meanwhile")
 	}
 	next := *s
 	if c.Recovery != nil {

@@ -77,6 +77,9 @@ func (v *Vault) Seal(s *fabric.State, number uint32, x *Secrets) (*fabric.Reseal
 	}
 	issuing, shared := keys[0], keys[1]
 	c := &fabric.Reseal{Keyring: fabric.Keyring{Number: number}, Networks: make(map[string][]byte)}
+	if s.Generation() != nil { // there is something sealed already
+		c.Of = s.Sealed()
+	}
 	var err error
 	if c.IssuerKey, err = v.close(issuing, fmt.Sprintf(purposeIssuerKey, number, s.Home.FabricID), x.IssuerKey); err != nil {
 		return nil, err
