@@ -96,8 +96,10 @@ type Cluster struct {
 	raft     *raft.Raft
 	watchers watchers
 	absent   absent
+	leaving  leaving
 	observer *raft.Observer
 	closed   chan struct{}
+	asked    atomic.Int64 // how many questions Raft has not answered
 }
 
 func (cfg Config) id() raft.ServerID { return raft.ServerID(cfg.Node.String()) }
@@ -115,13 +117,6 @@ func (cfg Config) transport() raft.Transport {
 }
 
 func (cfg Config) log() *slog.Logger { return cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)) }
-
-// NewTransport is Raft's transport over connections to gateways, which are
-// found by node id.
-func NewTransport(layer raft.StreamLayer, log *slog.Logger) raft.Transport {
-	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: layer, MaxPool: 3, Timeout: ioTimeout,
-		Logger: newRaftLog(cmp.Or(log, slog.New(slog.DiscardHandler)))})
-}
 
 func (cfg Config) raft() *raft.Config {
 	c := raft.DefaultConfig()
@@ -263,10 +258,22 @@ func (c *Cluster) Leads() bool { return c.raft.State() == raft.Leader }
 // Snapshot makes a snapshot now, which else happens by itself.
 func (c *Cluster) Snapshot() error { return c.raft.Snapshot().Error() }
 
+// answered waits until Raft has answered what it was asked, which it does not
+// do any more once it is shut down. Without a quorum it takes a lease.
+func (c *Cluster) answered() {
+	for end := time.Now().Add(2 * leaderLease); c.asked.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(pollEvery)
+	}
+}
+
 // Close ends this gateway's part. What Propose and Current are still waiting
 // for ends with ErrClosed.
 func (c *Cluster) Close() error {
 	close(c.closed)
+	c.answered()
+	if t, ok := c.cfg.Transport.(*transport); ok {
+		t.deafen()
+	}
 	err := c.raft.Shutdown().Error()
 	return errors.Join(err, c.store.Close())
 }

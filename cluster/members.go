@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -109,6 +110,10 @@ func (c *Cluster) follows(ctx context.Context, s *fabric.State) error {
 	for _, g := range s.Members() {
 		voter, there := have[g.Node]
 		switch {
+		case c.leaving.is(g.Node):
+			if there {
+				return c.change("remove", g.Node, c.raft.RemoveServer(serverOf(g.Node), 0, changeTimeout))
+			}
 		case !there:
 			return c.change("add", g.Node, c.raft.AddNonvoter(serverOf(g.Node), raft.ServerAddress(g.Node.String()), 0, changeTimeout))
 		case voter:
@@ -160,6 +165,45 @@ func (c *Cluster) change(what string, n cert.NodeID, f raft.IndexFuture) error {
 	c.watchers.notify()
 	return nil
 }
+
+// Expel takes a gateway that is to be evicted out of the Raft configuration, on
+// the leader, and waits until the votes of the others are settled: once its
+// eviction is committed, it must neither lead nor be needed. Afterwards, call
+// done: if it was not evicted it comes back.
+func (c *Cluster) Expel(ctx context.Context, n cert.NodeID) (done func(), err error) {
+	c.leaving.set(n)
+	done = func() { c.leaving.set(0) }
+	ticker := time.NewTicker(leaderPoll)
+	defer ticker.Stop()
+	for {
+		voters, there := 0, false
+		for _, m := range c.Members() {
+			if m.Voter {
+				voters++
+			}
+			there = there || m.Node == n
+		}
+		switch {
+		case !c.Leads():
+			done()
+			return nil, ErrNotLeader
+		case !there && voters%2 == 1:
+			return done, nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			done()
+			return nil, fmt.Errorf("the gateways could not agree on going on without gateway %v: most of them must be up: %w", n, ctx.Err())
+		}
+	}
+}
+
+// leaving is the gateway that is about to be evicted.
+type leaving struct{ node atomic.Uint64 }
+
+func (l *leaving) set(n cert.NodeID)     { l.node.Store(uint64(n)) }
+func (l *leaving) is(n cert.NodeID) bool { return n != 0 && l.node.Load() == uint64(n) }
 
 // Transfer has another voter lead. It takes less than an election.
 func (c *Cluster) Transfer() error {

@@ -97,7 +97,11 @@ func (c *Cluster) apply(ctx context.Context, cmd fabric.Command) (*fabric.State,
 // it is shut down.
 func (c *Cluster) wait(ctx context.Context, begin func() raft.Future) error {
 	done := make(chan error, 1)
-	go func() { done <- begin().Error() }()
+	c.asked.Add(1)
+	go func() {
+		defer c.asked.Add(-1)
+		done <- begin().Error()
+	}()
 	select {
 	case err := <-done:
 		return named(err)

@@ -42,6 +42,8 @@ type Gateway interface {
 	SetNetwork(ctx context.Context, name, credentials string) (*fabric.State, error)
 	// OpenNetwork opens what a State has of them.
 	OpenNetwork(ctx context.Context, s *fabric.State, name string) (credentials string, err error)
+	// Evict ends a gateway's membership.
+	Evict(ctx context.Context, node cert.NodeID) error
 	// Pairings are those in its memory.
 	Pairings() *sync.Map
 	// Done is closed once it is no more.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
-
-	"gatehouse/fabric"
 )
 
 // nemesis breaks one thing after the other until ctx ends, each for a while.
@@ -290,8 +288,13 @@ func (w *world) replace(ctx context.Context, r *rand.Rand) {
 		defer w.successor()
 	}
 	c := &Client{Trial: w.trial, ID: 2, Rand: r}
+	// One call, however often it takes: many of unknown outcome cannot be checked.
+	var o Op
 	for evicted := false; !evicted; {
 		if !w.goesOn() {
+			if o.Kind != "" {
+				w.trial.End(o, nil, context.Canceled)
+			}
 			return
 		}
 		others := w.running(false)
@@ -302,9 +305,10 @@ func (w *world) replace(ctx context.Context, r *rand.Rand) {
 		if by.box == victim {
 			continue
 		}
-		cmd := fabric.Command{EvictGateway: &fabric.EvictGateway{Node: victim.node, Reason: "stolen"}}
-		o := Op{Kind: Evict, Key: victim.node.String()}
-		evicted = c.Propose(by, o, cmd) != Unknown
+		if o.Kind == "" {
+			o = c.begin(by, Op{Kind: Evict, Key: victim.node.String()})
+		}
+		evicted = c.Evict(by, o, victim.node)
 		w.note("%s evicts %s: %v", by.box.name, victim.name, evicted)
 	}
 	w.report.evictions.Add(1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	crand "crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -89,6 +90,23 @@ func (c *Client) Propose(g Gateway, o Op, cmd fabric.Command) Outcome {
 	o = c.begin(g, o)
 	s, err := g.Propose(ctx, cmd)
 	return c.Trial.End(o, s, err)
+}
+
+// evictTime bounds one attempt to evict a gateway.
+const evictTime = 30 * time.Second
+
+// Evict tries to evict a gateway, in a call that has begun, and records its end
+// if that is certain.
+func (c *Client) Evict(g Gateway, o Op, n cert.NodeID) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), evictTime)
+	defer cancel()
+	err := g.Evict(ctx, n)
+	var refused *fabric.Refusal
+	if err != nil && !errors.As(err, &refused) {
+		return false
+	}
+	c.Trial.End(o, nil, err)
+	return true
 }
 
 // pair takes a device through the steps of a pairing. At every step the phone

@@ -514,6 +514,11 @@ func (p *process) Sign(ctx context.Context, n cert.NodeID, key cert.PublicKey) (
 	})
 }
 
+func (p *process) Evict(ctx context.Context, n cert.NodeID) error {
+	_, err := within(p, func() (struct{}, error) { return struct{}{}, p.Steward.Evict(ctx, n, "stolen") })
+	return err
+}
+
 func (p *process) SetNetwork(ctx context.Context, name, credentials string) (*fabric.State, error) {
 	return within(p, func() (*fabric.State, error) {
 		n := fabric.Network{Name: name, Kind: fabric.WiFi, ID: []byte(name)}

@@ -68,7 +68,8 @@ type Member struct {
 	server     *http.Server
 	mux        *http.ServeMux
 	state      atomic.Pointer[cluster.Cluster]
-	wg         sync.WaitGroup
+	serving    sync.WaitGroup
+	duties     sync.WaitGroup
 	stop       context.CancelFunc
 }
 
@@ -105,11 +106,11 @@ func (m *Member) compose() {
 	m.mux.Handle("/steward/", m.Steward.Handler())
 	m.server = &http.Server{Handler: m.mux, ConnContext: wire.ConnContext, ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog: slog.NewLogLogger(m.cfg.Log.Handler(), slog.LevelDebug)}
-	m.wg.Go(func() { m.server.Serve(m.wire.HTTP()) })
+	m.serving.Go(func() { m.server.Serve(m.wire.HTTP()) })
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
-	m.wg.Go(func() { m.Steward.Run(ctx) })
-	m.wg.Go(func() { m.recheck(ctx) })
+	m.duties.Go(func() { m.Steward.Run(ctx) })
+	m.duties.Go(func() { m.recheck(ctx) })
 }
 
 // Handle serves more to the other gateways, below a path of its own.
@@ -134,9 +135,9 @@ func (m *Member) recheck(ctx context.Context) {
 // Close ends the gateway's part.
 func (m *Member) Close() error {
 	m.stop()
-	err := m.Cluster.Close()
-	err = errors.Join(err, m.server.Close(), m.wire.Close())
-	m.wg.Wait()
+	m.duties.Wait()
+	err := errors.Join(m.server.Close(), m.Cluster.Close(), m.wire.Close())
+	m.serving.Wait()
 	return err
 }
 

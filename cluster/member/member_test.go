@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,7 @@ type house struct {
 	t        *testing.T
 	net      *wiretest.Net
 	gateways []*box
+	addrs    sync.Map // netip.AddrPort by node id
 }
 
 // box is one gateway's hardware: its disk and its cable.
@@ -92,6 +94,7 @@ func (h *house) on(b *box) {
 	listener, err := host.Listen(b.addr.Port())
 	h.check(err)
 	b.node = keys.Node
+	h.addrs.Store(b.node, b.addr)
 	b.Member, err = Open(Config{Dir: b.dir, Keys: keys, Listener: listener, Locate: h.locate, Dial: host.Dial, Cluster: h.cluster(), Now: time.Now, Log: quiet,
 		Peers: func(*fabric.State) []found.Peer { return nil }})
 	h.check(err)
@@ -113,10 +116,8 @@ func (h *house) end() {
 }
 
 func (h *house) locate(_ context.Context, n cert.NodeID) ([]netip.AddrPort, error) {
-	for _, b := range h.gateways {
-		if b.node == n {
-			return []netip.AddrPort{b.addr}, nil
-		}
+	if addr, ok := h.addrs.Load(n); ok {
+		return []netip.AddrPort{addr.(netip.AddrPort)}, nil
 	}
 	return nil, errors.New("unknown")
 }

@@ -1,6 +1,7 @@
 package steward
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,8 +17,9 @@ import (
 // gateway that is to be evicted.
 var ErrNeedsKit = errors.New("without that gateway nobody helps to open the home's keys: the recovery kit is needed")
 
-// Evict ends a gateway's membership. The secrets are opened before and sealed
-// for those who stay, in one command: nothing half-done stays.
+// Evict ends a gateway's membership. It no longer replicates before its
+// eviction is committed, and the secrets are opened before and sealed for those
+// who stay, in the one command: nothing half-done stays.
 // One that leads hands the lead over first.
 func (s *Steward) Evict(ctx context.Context, n cert.NodeID, reason string) (err error) {
 	for range evictTries {
@@ -50,17 +52,19 @@ func (s *Steward) evict(ctx context.Context, n cert.NodeID, reason string) error
 	if err != nil {
 		return err
 	}
-	if n == s.Vault.Node && state.Gateways[n] != nil && len(state.Members()) > 1 {
-		return errors.Join(cluster.ErrNotLeader, s.Cluster.Transfer())
+	if state.Tombstones[n] != nil && state.Gateways[n] == nil {
+		return nil // it was, and the answer was lost
 	}
-	c := fabric.EvictGateway{Node: n, Reason: reason}
-	trial := fabric.Command{EvictGateway: &c}
-	trial.Version = trial.Needs()
-	after, err := fabric.Apply(state, state.Index+1, &trial)
+	after, err := without(state, n, reason)
 	if err != nil {
 		return err
 	}
-	if !after.SealedRight() {
+	if n == s.Vault.Node {
+		return errors.Join(cluster.ErrNotLeader, s.Cluster.Transfer())
+	}
+	c := fabric.EvictGateway{Node: n, Reason: reason}
+	if state.Gateways[n].Member() {
+		// It may be the only helper: the secrets are opened while it still is.
 		secrets, err := s.Vault.Open(ctx, state)
 		if errors.Is(err, vault.ErrNoHelper) {
 			err = fmt.Errorf("%w (%w)", ErrNeedsKit, err)
@@ -69,39 +73,32 @@ func (s *Steward) evict(ctx context.Context, n cert.NodeID, reason string) error
 			return err
 		}
 		defer secrets.Erase()
-		if c.Reseal, err = s.Vault.Seal(after, state.DataKey()+1, secrets); err != nil {
+		done, err := s.Cluster.Expel(ctx, n)
+		if err != nil {
+			return err
+		}
+		defer done()
+		now, err := s.Cluster.Current(ctx)
+		if err == nil && !bytes.Equal(now.Sealed(), state.Sealed()) {
+			err = &fabric.Refusal{Code: fabric.CodeSealing, Reason: "the home's secrets have changed meanwhile"}
+		}
+		if err == nil {
+			after, err = without(now, n, reason)
+		}
+		if err == nil {
+			c.Reseal, err = s.Vault.Seal(after, after.DataKey()+1, secrets)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if _, err = s.propose(ctx, fabric.Command{EvictGateway: &c}); err != nil {
-		return err
-	}
-	return s.followed(ctx, n)
+	_, err = s.propose(ctx, fabric.Command{EvictGateway: &c})
+	return err
 }
 
-// followed waits until the gateways that replicate are those that are left:
-// whoever switches the evicted one off at once must not take a vote with it
-// that is still needed.
-func (s *Steward) followed(ctx context.Context, evicted cert.NodeID) error {
-	changed := s.Cluster.Watch(ctx)
-	ticker := time.NewTicker(evictPause)
-	defer ticker.Stop()
-	for {
-		voters, there := 0, false
-		for _, m := range s.Cluster.Members() {
-			if m.Voter {
-				voters++
-			}
-			there = there || m.Node == evicted
-		}
-		if !there && voters%2 == 1 {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ticker.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the gateway is evicted, but still replicates; leave the others switched on: %w", ctx.Err())
-		}
-	}
+// without is the State as it would be without a gateway.
+func without(s *fabric.State, n cert.NodeID, reason string) (*fabric.State, error) {
+	trial := fabric.Command{EvictGateway: &fabric.EvictGateway{Node: n, Reason: reason}}
+	trial.Version = trial.Needs()
+	return fabric.Apply(s, s.Index+1, &trial)
 }

@@ -22,7 +22,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"gatehouse/cluster"
 	"gatehouse/cluster/durable"
 	"gatehouse/cluster/found"
 	"gatehouse/cluster/keyfile"
@@ -55,7 +54,7 @@ type Cluster interface {
 	Ledger
 	Propose(ctx context.Context, c fabric.Command) (*fabric.State, error)
 	Watch(ctx context.Context) <-chan struct{}
-	Members() []cluster.Member
+	Expel(ctx context.Context, n cert.NodeID) (done func(), err error)
 	Transfer() error
 }
 
