@@ -71,6 +71,7 @@ type Store struct {
 	step durable.Step
 	db   *bbolt.DB
 
+	writing sync.Mutex // held by the transaction that writes
 	mu      sync.Mutex
 	failed  error
 	summary summary // as last committed
@@ -169,12 +170,22 @@ func (s *Store) update(change func(*bbolt.Tx, *summary) error) error {
 	if err := s.broken(); err != nil {
 		return err
 	}
-	tx, err := s.db.Begin(true)
-	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
-		return err // closed: nothing was tried
+	err := s.write(change)
+	if err != nil && !errors.Is(err, berrors.ErrDatabaseNotOpen) { // closed: nothing was tried
+		return s.fail(err) // with no lock held: it does not return
 	}
+	return err
+}
+
+// write is one transaction and what the memory keeps of it. Between the two no
+// other one may begin: it would start from the summary of before, and take
+// back what Raft was told is on the disk.
+func (s *Store) write(change func(*bbolt.Tx, *summary) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	tx, err := s.db.Begin(true)
 	if err != nil {
-		return s.fail(err)
+		return err
 	}
 	next := s.now()
 	if err = change(tx, &next); err == nil {
@@ -184,9 +195,8 @@ func (s *Store) update(change func(*bbolt.Tx, *summary) error) error {
 		err = s.step.Do("commit", tx.Commit)
 	}
 	if err != nil {
-		// Before fail, which does not return: Begin and Close wait for it.
 		_ = tx.Rollback()
-		return s.fail(err)
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -195,5 +197,58 @@ func TestCreateTwice(t *testing.T) {
 	}
 	if err := Create(config(t, dir), nil); err == nil {
 		t.Error("state was created beside snapshots of other state")
+	}
+}
+
+// TestWritersAtOnce: Raft appends, votes and compacts in goroutines of their
+// own. What one was told is on the disk, another must not take back.
+func TestWritersAtOnce(t *testing.T) {
+	cfg := config(t, t.TempDir())
+	cfg.Step = func(_ string, do func() error) error {
+		err := do()
+		time.Sleep(rand.N(2 * time.Millisecond)) // for others to begin once it is committed
+		return err
+	}
+	if err := Create(cfg, nil); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rounds = 100
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range uint64(rounds) {
+			if err := s.StoreLog(&raft.Log{Index: i + 1, Data: []byte("entry")}); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	wg.Go(func() {
+		for i := range uint64(rounds) {
+			if err := s.SetUint64([]byte("term"), i); err != nil {
+				t.Error(err)
+			}
+			if got, err := s.GetUint64([]byte("term")); err != nil || got != i {
+				t.Errorf("term %d, was set to %d: %v", got, i, err)
+			}
+		}
+	})
+	wg.Wait()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Step = nil
+	again, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last, err := again.LastIndex(); err != nil || last != rounds {
+		t.Errorf("the log ends at %d, %v", last, err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
 	}
 }
