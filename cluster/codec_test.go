@@ -55,12 +55,14 @@ func commands() map[string]fabric.Command {
 		"evict-gateway": {EvictGateway: &fabric.EvictGateway{Node: gateway + 1, Reason: "stolen", Reseal: reseal}},
 		"set-seal-key":  {SetSealKey: &fabric.SetSealKey{Node: gateway, SealKey: []byte("another")}},
 		"reseal":        {Reseal: reseal},
-		"take-over":     {TakeOver: &fabric.TakeOver{From: gateway, To: []cert.NodeID{gateway + 1}}},
-		"set-access":    {SetAccess: &fabric.SetAccess{Nodes: []cert.NodeID{7}, Version: 2}},
-		"reserve-2":     {Reserve: &fabric.Reserve{Node: 7, Gateway: gateway, FailSafe: 60_000}},
-		"issue-2":       {Issue: &fabric.Issue{Node: 7, NOCHash: bytes.Repeat([]byte{1}, 32), PublicKey: bytes.Repeat([]byte{4}, 65), Gateway: gateway}},
-		"admit-2":       {Admit: &fabric.Admit{Node: 7, Gateway: gateway, Access: 1}},
-		"abandon-2":     {Abandon: &fabric.Abandon{Node: 7, Reason: "reason", Gateway: gateway}},
+		"restore": {Restore: &fabric.Restore{State: &fabric.State{Version: 2, Restores: 1}, Gateway: fabric.Gateway{Node: gateway, Version: 2},
+			Generation: fabric.Generation{Number: 17, ICAC: []byte("icac")}, CAT: 9, Reseal: *reseal}},
+		"take-over":  {TakeOver: &fabric.TakeOver{From: gateway, To: []cert.NodeID{gateway + 1}}},
+		"set-access": {SetAccess: &fabric.SetAccess{Nodes: []cert.NodeID{7}, Version: 2}},
+		"reserve-2":  {Reserve: &fabric.Reserve{Node: 7, Gateway: gateway, FailSafe: 60_000}},
+		"issue-2":    {Issue: &fabric.Issue{Node: 7, NOCHash: bytes.Repeat([]byte{1}, 32), PublicKey: bytes.Repeat([]byte{4}, 65), Gateway: gateway}},
+		"admit-2":    {Admit: &fabric.Admit{Node: 7, Gateway: gateway, Access: 1}},
+		"abandon-2":  {Abandon: &fabric.Abandon{Node: 7, Reason: "reason", Gateway: gateway}},
 	} {
 		c.Version, c.Time = c.Needs(), start
 		all[name] = c
