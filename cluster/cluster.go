@@ -28,6 +28,7 @@ import (
 
 	"gatehouse/cluster/durable"
 	"gatehouse/cluster/store"
+	"gatehouse/cluster/wire"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 )
@@ -80,7 +81,7 @@ type Config struct {
 	// a peer by its server id, which is its node id in hex.
 	Transport raft.Transport
 	// Peers asks the other gateways; nil is a gateway alone.
-	Peers  Peers
+	Peers  wire.Asker
 	Now    func() time.Time // nil: the system's
 	Random io.Reader        // nil: the system's
 	Step   durable.Step     // nil but in tests, which break the disk with it

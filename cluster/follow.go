@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 
@@ -16,7 +15,7 @@ func (c *Cluster) forward(ctx context.Context, cmd fabric.Command) (*fabric.Stat
 	if err != nil {
 		return c.State(), &fabric.Refusal{Code: fabric.CodeInvalid, Reason: err.Error()}
 	}
-	v, err := c.ask(ctx, c.Leader(), http.MethodPost, pathPropose, bytes.NewReader(data))
+	v, err := c.ask(ctx, c.Leader(), http.MethodPost, pathPropose, data)
 	if err != nil {
 		return nil, err
 	}

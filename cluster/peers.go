@@ -9,15 +9,10 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
+	"gatehouse/cluster/wire"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 )
-
-// Peers carries requests to other gateways, which are who they should be. A
-// request's host is a node id in hex.
-type Peers interface {
-	Do(*http.Request) (*http.Response, error)
-}
 
 // Paths of what gateways ask each other.
 const (
@@ -94,29 +89,20 @@ func (c *Cluster) answer(w http.ResponseWriter, s *fabric.State, err error) {
 
 // ask asks another gateway. ErrNotLeader says that it does not lead, and
 // errUnheard that nobody knows what became of the request.
-func (c *Cluster) ask(ctx context.Context, to cert.NodeID, method, path string, body io.Reader) (v verdict, err error) {
+func (c *Cluster) ask(ctx context.Context, to cert.NodeID, method, path string, body []byte) (v verdict, err error) {
 	if c.cfg.Peers == nil || to == 0 {
 		return v, ErrNotLeader
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+to.String()+path, body)
-	if err != nil {
-		return v, err
-	}
-	resp, err := c.cfg.Peers.Do(r)
-	if err != nil {
-		return v, fmt.Errorf("ask gateway %v: %w: %w", to, errUnheard, err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxVerdict))
+	status, b, err := wire.Ask(ctx, c.cfg.Peers, to, method, path, body, maxVerdict)
 	switch {
 	case err != nil:
 		return v, fmt.Errorf("ask gateway %v: %w: %w", to, errUnheard, err)
-	case resp.StatusCode == http.StatusMisdirectedRequest:
+	case status == http.StatusMisdirectedRequest:
 		return v, ErrNotLeader
-	case resp.StatusCode == http.StatusServiceUnavailable:
+	case status == http.StatusServiceUnavailable:
 		return v, fmt.Errorf("gateway %v: %s: %w", to, b, errUnheard)
-	case resp.StatusCode != http.StatusOK:
-		return v, fmt.Errorf("gateway %v: %s: %s", to, resp.Status, b)
+	case status != http.StatusOK:
+		return v, fmt.Errorf("gateway %v: %d: %s", to, status, b)
 	}
 	return v, cbor.Unmarshal(b, &v)
 }

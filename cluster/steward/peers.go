@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/cluster"
 	"gatehouse/cluster/found"
+	"gatehouse/cluster/wire"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 )
@@ -90,10 +91,8 @@ func answer[Q, A any](w http.ResponseWriter, r *http.Request, do func(Q) (A, err
 	}
 }
 
-// Peers asks the leader. A request's host is a node id in hex.
-type Peers struct {
-	HTTP cluster.Peers
-}
+// Peers asks the leader.
+type Peers struct{ HTTP wire.Asker }
 
 // Issue asks the leader for a device's certificate.
 func (p Peers) Issue(ctx context.Context, leader, node cert.NodeID, key cert.PublicKey) (noc, icac []byte, err error) {
@@ -121,22 +120,13 @@ func (p Peers) ask(ctx context.Context, leader cert.NodeID, path string, questio
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+leader.String()+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	resp, err := p.HTTP.Do(r)
-	if err != nil {
-		return fmt.Errorf("ask the leader: %w", err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	status, b, err := wire.Ask(ctx, p.HTTP, leader, http.MethodPost, path, body, maxAnswer)
 	switch {
 	case err != nil:
 		return fmt.Errorf("ask the leader: %w", err)
-	case resp.StatusCode == http.StatusMisdirectedRequest:
+	case status == http.StatusMisdirectedRequest:
 		return cluster.ErrNotLeader
-	case resp.StatusCode != http.StatusOK:
+	case status != http.StatusOK:
 		return fmt.Errorf("the leader: %s", bytes.TrimSpace(b))
 	}
 	return cbor.Unmarshal(b, answer)

@@ -6,13 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
 	"sync"
 	"time"
 
+	"gatehouse/cluster/wire"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 )
@@ -31,12 +31,8 @@ type question struct {
 	Number uint32 `json:"number"`
 }
 
-// Peers asks other gateways for help. A request's host is a node id in hex.
-type Peers struct {
-	HTTP interface {
-		Do(*http.Request) (*http.Response, error)
-	}
-}
+// Peers asks other gateways for help.
+type Peers struct{ HTTP wire.Asker }
 
 // Help asks a gateway to open its layer.
 func (p Peers) Help(ctx context.Context, helper cert.NodeID, use Use, number uint32) ([]byte, error) {
@@ -44,17 +40,8 @@ func (p Peers) Help(ctx context.Context, helper cert.NodeID, use Use, number uin
 	if err != nil {
 		return nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+helper.String()+helpPath, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	resp, err := p.HTTP.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err == nil && resp.StatusCode != http.StatusOK {
+	status, b, err := wire.Ask(ctx, p.HTTP, helper, http.MethodPost, helpPath, body, maxAnswer)
+	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("gateway %v: %s", helper, bytes.TrimSpace(b))
 	}
 	return b, err

@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -59,6 +61,27 @@ func newClient(w *Wire) *http.Client {
 
 // URL is where Client finds a path, which begins with a slash, on a gateway.
 func URL(node cert.NodeID, path string) string { return "http://" + node.String() + path }
+
+// Asker sends requests to gateways, as Client does.
+type Asker interface {
+	Do(*http.Request) (*http.Response, error)
+}
+
+// Ask sends a request to a gateway and gives its answer's status and body, of
+// which it reads at most limit octets.
+func Ask(ctx context.Context, asker Asker, to cert.NodeID, method, path string, body []byte, limit int64) (status int, answer []byte, err error) {
+	r, err := http.NewRequestWithContext(ctx, method, URL(to, path), bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	resp, err := asker.Do(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, limit))
+	return resp.StatusCode, answer, err
+}
 
 // parseNode reads a node id as cert.NodeID writes it.
 func parseNode(s string) (cert.NodeID, error) {
