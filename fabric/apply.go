@@ -40,6 +40,9 @@ func Apply(s *State, index uint64, c *Command) (*State, error) {
 // not understand.
 func (c *Command) Needs() uint8 {
 	switch {
+	case c.RotateSealing != nil, c.Reseal != nil && c.Reseal.Keyring.needs() == 3, c.Restore != nil && c.Restore.Reseal.Keyring.needs() == 3,
+		c.EvictGateway != nil && c.EvictGateway.Reseal != nil && c.EvictGateway.Reseal.Keyring.needs() == 3:
+		return 3
 	case len(c.Request) > 0, c.ReserveGateway != nil, c.RenewGateway != nil, c.IssueGateway != nil, c.EvictGateway != nil,
 		c.SetSealKey != nil, c.Reseal != nil, c.TakeOver != nil, c.SetAccess != nil, c.DescribeGateway != nil, c.Restore != nil,
 		c.Found != nil && c.Found.Keyring != nil, c.Reserve != nil && c.Reserve.FailSafe != 0, c.Issue != nil && c.Issue.Gateway != 0,
@@ -115,6 +118,8 @@ func (s *State) apply(c *Command) error {
 		return s.takeOver(c.TakeOver)
 	case c.SetAccess != nil:
 		return s.setAccess(c.SetAccess)
+	case c.RotateSealing != nil:
+		return s.rotateSealing(c.RotateSealing)
 	}
 	return refuse(CodeUnknownKind, "the command is of a kind this release does not know")
 }

@@ -38,6 +38,7 @@ type Command struct {
 	TakeOver        *TakeOver        `cbor:"26,keyasint,omitempty"`
 	SetAccess       *SetAccess       `cbor:"27,keyasint,omitempty"`
 	Restore         *Restore         `cbor:"28,keyasint,omitempty"`
+	RotateSealing   *RotateSealing   `cbor:"29,keyasint,omitempty"`
 }
 
 // Found begins the fabric, with its first gateway and generation.

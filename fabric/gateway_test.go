@@ -21,7 +21,7 @@ func household(t *testing.T) *ledger {
 		Home:       Home{Name: "home", FabricID: 1, Root: []byte("root"), Birth: start, GatewayCAT: cert.NewCAT(1, 1), Recovery: kit.GatewayKey},
 		Generation: Generation{Number: 1, ICAC: []byte("icac"), Key: []byte("sealed")},
 		Gateway:    first,
-		Keyring:    &Keyring{1, []Envelope{one}, []Envelope{one, {recoveryKit, 0, kit.To(), []byte("closed")}}},
+		Keyring:    &Keyring{Number: 1, Issuing: []Envelope{one}, Shared: []Envelope{one, {recoveryKit, 0, kit.To(), []byte("closed")}}},
 	}})
 	return l
 }
@@ -82,6 +82,8 @@ func TestGatewayRefusals(t *testing.T) {
 	}
 	issue := Command{IssueGateway: &IssueGateway{Node: second, NOC: []byte("noc"), CAT: 1}}
 	evict := func(n cert.NodeID) Command { return Command{EvictGateway: &EvictGateway{Node: n}} }
+	modern := func(n cert.NodeID) Command { return Command{DescribeGateway: &DescribeGateway{Node: n, Version: 3}} }
+	rotate := func(suite uint8) Command { return Command{RotateSealing: &RotateSealing{suite}} }
 	stale := (&ledger{t, household(t).state}).sealed()
 	other := household(t)
 	other.must(Command{SetNetwork: &SetNetwork{Name: "n", Kind: WiFi, ID: []byte("n"), Sealed: []byte("older"), DataKey: 1}})
@@ -110,10 +112,14 @@ func TestGatewayRefusals(t *testing.T) {
 		"sealed without networks": {[]Command{{SetNetwork: &SetNetwork{Name: "n", Kind: WiFi, ID: []byte("n"), Sealed: []byte("s"), DataKey: 1}}}, Command{Reseal: stale}, CodeSealing},
 		"credentials lost": {[]Command{{SetNetwork: &SetNetwork{Name: "n", Kind: WiFi, ID: []byte("n"), Sealed: []byte("old"), DataKey: 1}}},
 			Command{Reseal: withOldPassword}, CodeSealing},
-		"sealed twice":          {[]Command{{Reseal: stale}}, Command{Reseal: stale}, CodeSealing},
-		"network sealed before": {[]Command{{Reseal: stale}}, Command{SetNetwork: &SetNetwork{Name: "n", Kind: WiFi, ID: []byte("n"), Sealed: []byte("s"), DataKey: 1}}, CodeSealing},
-		"version understated":   {nil, Command{Version: 1, TakeOver: &TakeOver{}}, CodeUnknownKind},
-		"odd request":           {nil, Command{Request: []byte("short"), AddZone: &AddZone{"attic"}}, CodeInvalid},
+		"sealed twice":                          {[]Command{{Reseal: stale}}, Command{Reseal: stale}, CodeSealing},
+		"network sealed before":                 {[]Command{{Reseal: stale}}, Command{SetNetwork: &SetNetwork{Name: "n", Kind: WiFi, ID: []byte("n"), Sealed: []byte("s"), DataKey: 1}}, CodeSealing},
+		"version understated":                   {nil, Command{Version: 1, TakeOver: &TakeOver{}}, CodeUnknownKind},
+		"sealed by members of an older release": {[]Command{reserve(second, 2), modern(gateway)}, rotate(2), CodeOldMember},
+		"sealed with unknown algorithms":        {[]Command{modern(gateway)}, rotate(3), CodeInvalid},
+		"sealed with older algorithms":          {[]Command{modern(gateway), rotate(2)}, rotate(1), CodeInvalid},
+		"sealed with the algorithms of before":  {[]Command{modern(gateway), rotate(2)}, Command{Reseal: stale}, CodeSealing},
+		"odd request":                           {nil, Command{Request: []byte("short"), AddZone: &AddZone{"attic"}}, CodeInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := household(t)

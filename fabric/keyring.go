@@ -14,9 +14,10 @@ import (
 // is closed to it alone; with more, to the gateway and then to a helper, one
 // for each pair: what one disk holds opens nothing.
 type Keyring struct {
-	Number  uint32     `cbor:"0,keyasint"` // grows whenever the keys are drawn anew
-	Issuing []Envelope `cbor:"1,keyasint"` // of the key for the issuing authority's private key
-	Shared  []Envelope `cbor:"2,keyasint"` // of the key for what every gateway needs: IPK, network credentials
+	Number  uint32     `cbor:"0,keyasint"`           // grows whenever the keys are drawn anew
+	Issuing []Envelope `cbor:"1,keyasint"`           // of the key for the issuing authority's private key
+	Shared  []Envelope `cbor:"2,keyasint"`           // of the key for what every gateway needs: IPK, network credentials
+	Suite   uint8      `cbor:"3,keyasint,omitempty"` // what the secrets are sealed with; 0 stands for 1
 }
 
 // Envelope is a data key, closed to a gateway and then to its helper.
@@ -74,10 +75,10 @@ func fits(have []Envelope, want []Addressee) bool {
 }
 
 // SealedRight reports whether the keyring is for exactly the gateways, with
-// the sealing keys they have now.
+// the sealing keys and the algorithms they have now.
 func (s *State) SealedRight() bool {
 	issuing, shared := s.Addressees()
-	return s.Keyring != nil && fits(s.Keyring.Issuing, issuing) && fits(s.Keyring.Shared, shared)
+	return s.Keyring != nil && s.Keyring.Suite == s.Suite && fits(s.Keyring.Issuing, issuing) && fits(s.Keyring.Shared, shared)
 }
 
 // OpensAlone reports whether a gateway's present sealing key opens an envelope
@@ -122,6 +123,37 @@ type Reseal struct {
 	ICAC []byte `cbor:"5,keyasint,omitempty"`
 	// Of is State.Sealed of the State whose secrets these are.
 	Of []byte `cbor:"6,keyasint"`
+}
+
+// RotateSealing has the home's secrets sealed with newer algorithms from now
+// on. Gateways then renew their sealing keys, each when it is up.
+type RotateSealing struct {
+	Suite uint8 `cbor:"0,keyasint"` // a seal.Suite
+}
+
+// maxSuite is the newest that this version knows.
+const maxSuite = 2
+
+// SealSuite is the seal.Suite that secrets are to be sealed with.
+func (s *State) SealSuite() uint8 { return max(s.Suite, 1) }
+
+func (s *State) rotateSealing(c *RotateSealing) error {
+	switch {
+	case c.Suite > maxSuite:
+		return refuse(CodeInvalid, fmt.Sprintf("there is no suite %d of algorithms", c.Suite))
+	case c.Suite <= s.SealSuite():
+		return refuse(CodeInvalid, fmt.Sprintf("the home seals with suite %d of algorithms already, and goes to newer ones only", s.SealSuite()))
+	}
+	s.Suite = c.Suite
+	return nil
+}
+
+// needs is the first version that knows the keyring.
+func (k *Keyring) needs() uint8 {
+	if k.Suite != 0 {
+		return 3
+	}
+	return 2
 }
 
 // Sealed names all that is sealed in the State: SHA-256 over it.

@@ -18,7 +18,7 @@ import (
 
 // Version is the newest version of State and Commands that this release knows.
 // It writes what all gateways of the home know: State.Version.
-const Version = 2
+const Version = 3
 
 // Limits of ours. They bound what a snapshot can grow to.
 const (
@@ -68,6 +68,7 @@ type State struct {
 	Keyring     *Keyring                   `cbor:"13,keyasint,omitempty"` // nil in a home of version 1
 	Recent      []Outcome                  `cbor:"14,keyasint,omitempty"` // of requests, oldest first
 	Restores    uint8                      `cbor:"15,keyasint,omitempty"` // how often the home was restored from a backup
+	Suite       uint8                      `cbor:"17,keyasint,omitempty"` // what secrets are sealed with (seal.Suite); 0 stands for 1
 }
 
 // Home is what the fabric rests on.

@@ -234,7 +234,7 @@ func TestRefused(t *testing.T) {
 	}
 	later := *h.kit
 	var err error
-	if later.Sealing, err = seal.NewSealingKey(seeded(8)); err != nil {
+	if later.Sealing, err = seal.NewSealingKey(seal.FirstSuite.Envelopes(), seeded(8)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(bytes.NewReader(h.file), &later); !errors.Is(err, ErrKit) {
@@ -291,7 +291,7 @@ func newHomeKit(t testing.TB) *seal.Kit {
 		t.Fatal(err)
 	}
 	k := &seal.Kit{Home: "other", FabricID: f.FabricID, Root: f.RCAC, Key: f.RootKey, Made: now}
-	if k.Sealing, err = seal.NewSealingKey(seeded(7)); err != nil {
+	if k.Sealing, err = seal.NewSealingKey(seal.FirstSuite.Envelopes(), seeded(7)); err != nil {
 		t.Fatal(err)
 	}
 	return k

@@ -82,7 +82,7 @@ func (w *world) found() {
 		w.t.Fatal(err)
 	}
 	w.kit = &seal.Kit{Home: "home", FabricID: f.FabricID, Root: f.RCAC, Key: f.RootKey, Made: w.clock}
-	if w.kit.Sealing, err = seal.NewSealingKey(w.bytes); err != nil {
+	if w.kit.Sealing, err = seal.NewSealingKey(seal.FirstSuite.Envelopes(), w.bytes); err != nil {
 		w.t.Fatal(err)
 	}
 	w.state, w.dead = &fabric.State{}, map[cert.NodeID]bool{}

@@ -165,7 +165,7 @@ func mint(c Config, keys keyfile.Keys) (*fabric.Command, seal.Kit, error) {
 		return nil, seal.Kit{}, err
 	}
 	kit := seal.Kit{Home: c.Home, FabricID: f.FabricID, Root: f.RCAC, Key: f.RootKey, Made: birth}
-	if kit.Sealing, err = seal.NewSealingKey(c.Random); err != nil {
+	if kit.Sealing, err = seal.NewSealingKey(seal.FirstSuite.Envelopes(), c.Random); err != nil {
 		return nil, kit, err
 	}
 	begin := &fabric.Found{

@@ -48,7 +48,7 @@ func (k Keys) encode(key seal.Secret, random io.Reader) ([]byte, error) {
 		return nil, err
 	}
 	defer clear(plain)
-	sealed, err := seal.Seal(random, key, purpose, plain)
+	sealed, err := seal.AES256GCM.Seal(random, key, purpose, plain)
 	if err != nil || !tpm {
 		return sealed, err
 	}

@@ -88,7 +88,7 @@ type Signer interface {
 // New makes a gateway's keys, in the TPM if there is one. They are in no file
 // until Create.
 func New(node cert.NodeID, o Options, random io.Reader) (Keys, error) {
-	sealing, err := seal.NewSealingKey(random)
+	sealing, err := seal.NewSealingKey(seal.FirstSuite.Envelopes(), random)
 	if err != nil {
 		return Keys{}, err
 	}

@@ -20,7 +20,7 @@ func seeded(n byte) *rand.ChaCha8 { return rand.NewChaCha8([32]byte{n}) }
 func keys(t testing.TB, seed byte) Keys {
 	t.Helper()
 	operational, err1 := issuer.GenerateKey(seeded(seed))
-	sealing, err2 := seal.NewSealingKey(seeded(seed))
+	sealing, err2 := seal.NewSealingKey(seal.FirstSuite.Envelopes(), seeded(seed))
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestFormat1(t *testing.T) {
 		t.Error("other keys were read than were written")
 	}
 	wants(t, "as it was", dir, Options{}, k, want.Sealing[0].Public())
-	k, err := Renew(dir, k, seeded(2), nil)
+	k, err := Renew(dir, k, seal.HybridHPKE1024, seeded(2), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

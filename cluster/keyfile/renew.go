@@ -16,20 +16,20 @@ import (
 // have caught up.
 var errUnknownCurrent = errors.New("the trust state wraps to a sealing key that this gateway does not have")
 
-// Renew draws a new sealing key and writes it in front of the one that the
+// Renew draws a new sealing key for an algorithm and writes it in front of the one that the
 // trust state wraps to. The caller then has the trust state wrap to the new
 // one's public key, and calls Settle.
 //
 // While a renewal is not settled it draws none, and makes sure of the one that
 // is there: it may have been proposed, and may be committed yet. With an error
 // k comes back as it was, and is good whatever was written.
-func Renew(dir string, k Keys, random io.Reader, step durable.Step) (Keys, error) {
+func Renew(dir string, k Keys, a seal.Algorithm, random io.Reader, step durable.Step) (Keys, error) {
 	kept, err := k.kept(dir)
 	if err != nil {
 		return k, err
 	}
 	if len(kept) == 1 {
-		fresh, err := seal.NewSealingKey(random)
+		fresh, err := seal.NewSealingKey(a, random)
 		if err != nil {
 			return k, err
 		}

@@ -56,7 +56,7 @@ func TestRenew(t *testing.T) {
 		}
 		wants(t, "nothing to settle", dir, o, k, old.Public())
 
-		if k, err = Renew(dir, k, seeded(6), nil); err != nil || len(k.Sealing) != 2 {
+		if k, err = Renew(dir, k, seal.HybridHPKE, seeded(6), nil); err != nil || len(k.Sealing) != 2 {
 			t.Fatal(len(k.Sealing), err)
 		}
 		fresh := k.Sealing[0]
@@ -64,7 +64,7 @@ func TestRenew(t *testing.T) {
 		if s, err := k.Sealing[1].Unwrap("test", blob); err != nil || string(s.Reveal()) != "secret" {
 			t.Errorf("what was wrapped before does not open: %v", err)
 		}
-		if k, err = Renew(dir, k, seeded(7), nil); err != nil {
+		if k, err = Renew(dir, k, seal.HybridHPKE, seeded(7), nil); err != nil {
 			t.Fatal(err)
 		}
 		wants(t, "renewed again before it was settled", dir, o, k, fresh.Public(), old.Public())
@@ -90,7 +90,7 @@ func TestRenew(t *testing.T) {
 		if k, err = Settle(dir, k, old.Public(), seeded(8), nil); err == nil {
 			t.Error("the last key can be settled away")
 		}
-		if k, err = Renew(dir, k, seeded(10), nil); err != nil || len(k.Sealing) != 2 || bytes.Equal(k.Sealing[0].Public(), fresh.Public()) {
+		if k, err = Renew(dir, k, seal.HybridHPKE, seeded(10), nil); err != nil || len(k.Sealing) != 2 || bytes.Equal(k.Sealing[0].Public(), fresh.Public()) {
 			t.Errorf("there is no second renewal: %v", err)
 		}
 	})
@@ -110,11 +110,11 @@ func TestOverwritten(t *testing.T) {
 	dir, k := created(t, Options{TPM: NoTPM})
 	path, remains := filepath.Join(dir, keysFile), filepath.Join(dir, "remains")
 	for name, change := range map[string]func() (Keys, error){
-		"renew":  func() (Keys, error) { return Renew(dir, k, seeded(5), nil) },
+		"renew":  func() (Keys, error) { return Renew(dir, k, seal.HybridHPKE, seeded(5), nil) },
 		"settle": func() (Keys, error) { return Settle(dir, k, k.Sealing[0].Public(), seeded(6), nil) },
 	} {
 		if name == "settle" {
-			k, _ = Renew(dir, k, seeded(7), nil)
+			k, _ = Renew(dir, k, seal.HybridHPKE, seeded(7), nil)
 		}
 		os.Remove(remains)
 		if err := os.Link(path, remains); err != nil {
@@ -164,7 +164,7 @@ func renewalInterrupted(t *testing.T, o Options, at int, persisted bool) bool {
 	dir, k := created(t, o)
 	old := k.Sealing[0].Public()
 	step, died := dying(at, persisted)
-	k, err := Renew(dir, k, seeded(5), step)
+	k, err := Renew(dir, k, seal.HybridHPKE, seeded(5), step)
 	if !died() {
 		return false
 	}
@@ -177,7 +177,7 @@ func renewalInterrupted(t *testing.T, o Options, at int, persisted bool) bool {
 			t.Errorf("write %d, done: %v, %s: the key in use is lost", at, persisted, name)
 		}
 	}
-	if k, err = Renew(dir, reloaded(t, dir, o), seeded(6), nil); err != nil {
+	if k, err = Renew(dir, reloaded(t, dir, o), seal.HybridHPKE1024, seeded(6), nil); err != nil {
 		t.Fatal(err)
 	}
 	wants(t, "renewed after a crash", dir, o, k, k.Sealing[0].Public(), old)
@@ -190,7 +190,7 @@ func renewalInterrupted(t *testing.T, o Options, at int, persisted bool) bool {
 func settlingInterrupted(t *testing.T, o Options, at int, persisted bool) bool {
 	t.Helper()
 	dir, k := created(t, o)
-	k, err := Renew(dir, k, seeded(5), nil)
+	k, err := Renew(dir, k, seal.HybridHPKE, seeded(5), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

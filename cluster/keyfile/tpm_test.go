@@ -202,7 +202,7 @@ func TestTPMKeepsSecrets(t *testing.T) {
 	o := Options{TPM: b.socket}
 	dir, k := created(t, o)
 	signs(t, reloaded(t, dir, o))
-	k, err := Renew(dir, k, seeded(3), nil)
+	k, err := Renew(dir, k, seal.HybridHPKE1024, seeded(3), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestTPMKeepsSecrets(t *testing.T) {
 	for name, seed := range map[string]byte{"the key that was drawn first": 2, "the key that was drawn second": 3} {
 		random := seeded(seed)
 		if seed == 3 { // after a sealing key
-			if _, err := seal.NewSealingKey(random); err != nil {
+			if _, err := seal.NewSealingKey(seal.FirstSuite.Envelopes(), random); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -238,6 +238,45 @@ func TestThreeGateways(t *testing.T) {
 	})
 }
 
+// TestRotate: new algorithms while a gateway is off, which follows when it is
+// on again. The home works all the time.
+func TestRotate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, 3)
+		defer h.end()
+		h.until("there are three voters", func() bool { return h.voters() == 3 })
+		absent := h.gateways[2]
+		h.off(absent)
+		_, err := h.leader().Propose(t.Context(), fabric.Command{RotateSealing: &fabric.RotateSealing{Suite: uint8(seal.NewestSuite)}})
+		h.check(err)
+		moved := func() (n int) {
+			for _, g := range h.leader().State().Members() {
+				if seal.AlgorithmOf(g.SealKey) == seal.NewestSuite.Envelopes() {
+					n++
+				}
+			}
+			return n
+		}
+		h.until("those who are there have new keys", func() bool { return moved() == 2 && h.leader().State().SealedRight() })
+		h.check(h.admit(h.gateways[0], 7))
+		h.on(absent)
+		h.until("all have new keys, and no other", func() bool {
+			for _, b := range h.gateways {
+				if len(b.Keys.Sealing()) != 1 || b.Keys.Sealing()[0].Algorithm() != seal.NewestSuite.Envelopes() {
+					return false
+				}
+			}
+			return moved() == 3 && h.leader().State().SealedRight()
+		})
+		h.off(h.gateways[0])
+		h.on(h.gateways[0])
+		h.check(h.admit(absent, 8))
+		h.join()
+		h.until("the new one too", func() bool { return moved() == 4 && h.leader().State().SealedRight() })
+		h.check(h.admit(h.gateways[3], 9))
+	})
+}
+
 // TestTwoGateways: the second has no vote, so that the first goes on alone;
 // but neither opens the home's secrets alone.
 func TestTwoGateways(t *testing.T) {

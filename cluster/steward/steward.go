@@ -3,7 +3,8 @@
 // whoever comes next:
 //
 //   - every gateway says which release it runs, and renews its sealing key
-//     when that key opens an envelope which no helper guards;
+//     when that key opens an envelope which no helper guards, or is for an
+//     algorithm that the home has left behind;
 //   - the leader gives members certificates with the present version of the
 //     gateways' CAT, and seals the home's secrets anew whenever they are not
 //     sealed for exactly the members.
@@ -36,6 +37,8 @@ import (
 const (
 	dutyPause = 10 * time.Second // between looks when nothing changes, and after a failure
 	dutyTime  = 30 * time.Second // for all duties of one look
+	// sealingVersion is the version of the trust state that has a Keyring.
+	sealingVersion = 2
 )
 
 // Steward is one gateway's.
@@ -87,8 +90,8 @@ func (k *Keys) change(next keyfile.Keys, err error) error {
 	return err
 }
 
-func (k *Keys) renew() error {
-	return k.change(keyfile.Renew(k.Dir, k.Now(), k.Random, k.Step))
+func (k *Keys) renew(a seal.Algorithm) error {
+	return k.change(keyfile.Renew(k.Dir, k.Now(), a, k.Random, k.Step))
 }
 
 func (k *Keys) settle(current []byte) error {
@@ -143,22 +146,31 @@ func (s *Steward) own(ctx context.Context, state *fabric.State) error {
 		_, err := s.propose(ctx, fabric.Command{DescribeGateway: &fabric.DescribeGateway{Node: me.Node, Version: fabric.Version, Storage: string(keys.Storage)}})
 		return err
 	}
-	if state.Version < fabric.Version {
+	if state.Version < sealingVersion {
 		return nil // the others are still of another release
 	}
 	if newest := keys.Sealing[0].Public(); !bytes.Equal(newest, me.SealKey) {
 		_, err := s.propose(ctx, fabric.Command{SetSealKey: &fabric.SetSealKey{Node: me.Node, SealKey: newest}})
 		return err
 	}
-	if state.OpensAlone(me.Node) {
-		if err := s.Keys.renew(); err != nil {
+	if len(keys.Sealing) > 1 {
+		// Nothing is wrapped to the older one any more if all is sealed right,
+		// or was for this gateway alone with the newer one.
+		if !state.SealedRight() && !state.OpensAlone(me.Node) {
+			return nil
+		}
+		if err := s.Keys.settle(me.SealKey); err != nil {
+			return err
+		}
+		keys = s.Keys.Now()
+	}
+	algorithm := seal.Suite(state.SealSuite()).Envelopes()
+	if state.OpensAlone(me.Node) || keys.Sealing[0].Algorithm() != algorithm {
+		if err := s.Keys.renew(algorithm); err != nil {
 			return fmt.Errorf("renew this gateway's sealing key: %w", err)
 		}
-		s.Log.Info("renewed the sealing key, which opened the home's keys without a helper")
+		s.Log.Info("renewed the sealing key", "algorithm", algorithm)
 		return s.own(ctx, state)
-	}
-	if state.SealedRight() && len(keys.Sealing) > 1 {
-		return s.Keys.settle(me.SealKey)
 	}
 	return nil
 }
@@ -166,7 +178,7 @@ func (s *Steward) own(ctx context.Context, state *fabric.State) error {
 // lead are the leader's duties.
 func (s *Steward) lead(ctx context.Context) error {
 	state, err := s.Cluster.Current(ctx)
-	if err != nil || state.Version < fabric.Version {
+	if err != nil || state.Version < sealingVersion {
 		return err
 	}
 	for _, g := range state.Members() {

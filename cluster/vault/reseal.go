@@ -76,19 +76,19 @@ func (v *Vault) Seal(s *fabric.State, number uint32, x *Secrets) (*fabric.Reseal
 		defer keys[i].Erase()
 	}
 	issuing, shared := keys[0], keys[1]
-	c := &fabric.Reseal{Keyring: fabric.Keyring{Number: number}, Networks: make(map[string][]byte)}
+	c := &fabric.Reseal{Keyring: fabric.Keyring{Number: number, Suite: s.Suite}, Networks: make(map[string][]byte)}
 	if s.Generation() != nil { // there is something sealed already
 		c.Of = s.Sealed()
 	}
 	var err error
-	if c.IssuerKey, err = v.close(issuing, fmt.Sprintf(purposeIssuerKey, number, s.Home.FabricID), x.IssuerKey); err != nil {
+	if c.IssuerKey, err = v.close(s, issuing, fmt.Sprintf(purposeIssuerKey, number, s.Home.FabricID), x.IssuerKey); err != nil {
 		return nil, err
 	}
-	if c.IPK, err = v.close(shared, fmt.Sprintf(purposeIPK, number, s.Home.FabricID), x.IPK); err != nil {
+	if c.IPK, err = v.close(s, shared, fmt.Sprintf(purposeIPK, number, s.Home.FabricID), x.IPK); err != nil {
 		return nil, err
 	}
 	for name, secret := range x.Networks {
-		if c.Networks[name], err = v.close(shared, networkPurpose(s, s.Networks[name], number), secret); err != nil {
+		if c.Networks[name], err = v.close(s, shared, networkPurpose(s, s.Networks[name], number), secret); err != nil {
 			return nil, err
 		}
 	}

@@ -134,7 +134,7 @@ func (v *Vault) SealNetwork(ctx context.Context, s *fabric.State, n *fabric.Netw
 	}
 	defer key.Erase()
 	n.DataKey = s.DataKey()
-	n.Sealed, err = v.close(key, networkPurpose(s, n, n.DataKey), credentials)
+	n.Sealed, err = v.close(s, key, networkPurpose(s, n, n.DataKey), credentials)
 	return err
 }
 
@@ -149,9 +149,9 @@ func (v *Vault) OpenNetwork(ctx context.Context, s *fabric.State, n *fabric.Netw
 
 var errNoFabric = errors.New("there is no fabric")
 
-// close seals a secret under a data key.
-func (v *Vault) close(key seal.Secret, purpose string, secret seal.Secret) ([]byte, error) {
+// close seals a secret of a State under a data key.
+func (v *Vault) close(s *fabric.State, key seal.Secret, purpose string, secret seal.Secret) ([]byte, error) {
 	plain := secret.Reveal()
 	defer clear(plain)
-	return seal.Seal(v.Random, key, purpose, plain)
+	return seal.Suite(s.SealSuite()).Secrets().Seal(v.Random, key, purpose, plain)
 }

@@ -68,7 +68,7 @@ func newHouse(t *testing.T, gateways int) *house {
 
 func (h *house) add(n cert.NodeID) {
 	h.t.Helper()
-	k, err := seal.NewSealingKey(seeded(byte(n)))
+	k, err := seal.NewSealingKey(seal.FirstSuite.Envelopes(), seeded(byte(n)))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -198,6 +198,43 @@ func TestHelpRefused(t *testing.T) {
 	}
 }
 
+// TestRotate seals for gateways of which one has its new sealing key and the
+// other, who was off, not yet: both open everything, which is sealed with the
+// new algorithm for secrets at once.
+func TestRotate(t *testing.T) {
+	h := newHouse(t, 2)
+	k, err := seal.NewSealingKey(seal.NewestSuite.Envelopes(), seeded(77))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := h.vaults[1].Sealing()[0]
+	h.state.Suite = uint8(seal.NewestSuite)
+	h.vaults[1].Sealing = func() []seal.SealingKey { return []seal.SealingKey{k, old} }
+	h.state.Gateways[1].SealKey = k.Public()
+	if h.state.SealedRight() {
+		t.Error("what is sealed with the old algorithms is right")
+	}
+	h.take(h.vaults[1].Reseal(t.Context(), h.state))
+	if a := seal.Algorithm(h.state.Home.IPK[0]); a != seal.XChaCha20Poly1305 {
+		t.Errorf("sealed with %v", a)
+	}
+	for _, e := range h.state.Keyring.Shared {
+		if a, want := seal.Algorithm(e.Blob[0]), seal.AlgorithmOf(h.state.Gateways[e.Helper].SealKey); a != want {
+			t.Errorf("the outer layer for gateway %v is %v, its helper's key for %v", e.Gateway, a, want)
+		}
+		if len(e.Blob) > fabric.MaxBlob {
+			t.Errorf("an envelope of %d octets", len(e.Blob))
+		}
+	}
+	h.vaults[1].Sealing = func() []seal.SealingKey { return []seal.SealingKey{k} }
+	for n := cert.NodeID(1); n <= 2; n++ {
+		h.leader = n
+		if issuing, shared := h.opens(n); !issuing || !shared {
+			t.Errorf("gateway %d does not open everything", n)
+		}
+	}
+}
+
 // TestResealForMore is a home that gets a second gateway: what the first one's
 // key of before opens is of no use afterwards.
 func TestResealForMore(t *testing.T) {
@@ -206,14 +243,14 @@ func TestResealForMore(t *testing.T) {
 	if err := h.vaults[1].SealNetwork(t.Context(), h.state, h.state.Networks["attic"], seal.NewSecret([]byte("password"))); err != nil {
 		t.Fatal(err)
 	}
-	kit, err := seal.NewSealingKey(seeded(55))
+	kit, err := seal.NewSealingKey(seal.FirstSuite.Envelopes(), seeded(55))
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.state.Home.Recovery = kit.Public()
 	h.add(2)
 	before := h.vaults[1].Sealing()[0]
-	after, err := seal.NewSealingKey(seeded(66))
+	after, err := seal.NewSealingKey(seal.FirstSuite.Envelopes(), seeded(66))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,10 +290,10 @@ func TestFirstVersion(t *testing.T) {
 	}
 	x := Founding(h.key, h.ipk)
 	g := &h.state.Generations[0]
-	if g.Key, err = v.close(data, "gatehouse issuing key, generation 1, fabric 0000000000000005", x.IssuerKey); err != nil {
+	if g.Key, err = v.close(h.state, data, "gatehouse issuing key, generation 1, fabric 0000000000000005", x.IssuerKey); err != nil {
 		t.Fatal(err)
 	}
-	if h.state.Home.IPK, err = v.close(data, "gatehouse identity protection key, generation 1, fabric 0000000000000005", x.IPK); err != nil {
+	if h.state.Home.IPK, err = v.close(h.state, data, "gatehouse identity protection key, generation 1, fabric 0000000000000005", x.IPK); err != nil {
 		t.Fatal(err)
 	}
 	wrapped, err := seal.Wrap(h.state.Gateways[1].SealKey, "gatehouse data key, generation 1, fabric 0000000000000005", data)

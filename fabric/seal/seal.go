@@ -17,24 +17,8 @@ import (
 	"log/slog"
 )
 
-// Algorithm is the first octet of every blob. A number is never used again
-// for something else.
-type Algorithm uint8
-
-const (
-	// AES256GCM is AES-256 in GCM with a random nonce of 12 octets: a data
-	// key seals a handful of secrets, far from where random nonces collide.
-	AES256GCM Algorithm = 0x01
-	// HybridHPKE is HPKE (RFC 9180) with the hybrid KEM of ML-KEM-768 and
-	// X25519, HKDF-SHA256 and AES-256-GCM: what is copied today stays closed
-	// when quantum computers come.
-	HybridHPKE Algorithm = 0x41
-)
-
 // KeySize is the length of a data key, in octets.
 const KeySize = 32
-
-const nonceSize = 12
 
 // ErrOpen says that a blob was sealed with another key or for another purpose,
 // or was changed.
@@ -87,13 +71,8 @@ func (Secret) Format(f fmt.State, _ rune)   { io.WriteString(f, redacted) }
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
 
-func gcm(key Secret) (cipher.AEAD, error) {
-	raw := key.Reveal()
-	defer clear(raw)
-	if len(raw) != KeySize {
-		return nil, errors.New("seal: no data key")
-	}
-	block, err := aes.NewCipher(raw)
+func gcm(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
@@ -104,32 +83,35 @@ func gcm(key Secret) (cipher.AEAD, error) {
 func bound(a Algorithm, purpose string) []byte { return append([]byte{byte(a)}, purpose...) }
 
 // Seal seals plain for a purpose under a data key.
-func Seal(random io.Reader, key Secret, purpose string, plain []byte) ([]byte, error) {
-	aead, err := gcm(key)
+func (a Algorithm) Seal(random io.Reader, key Secret, purpose string, plain []byte) ([]byte, error) {
+	aead, err := a.aead(key)
 	if err != nil {
 		return nil, err
 	}
-	blob := make([]byte, 1+nonceSize, 1+nonceSize+len(plain)+aead.Overhead())
-	blob[0] = byte(AES256GCM)
+	head := 1 + aead.NonceSize()
+	blob := make([]byte, head, head+len(plain)+aead.Overhead())
+	blob[0] = byte(a)
 	if _, err := io.ReadFull(random, blob[1:]); err != nil {
 		return nil, fmt.Errorf("draw a nonce: %w", err)
 	}
-	return aead.Seal(blob, blob[1:], plain, bound(AES256GCM, purpose)), nil
+	return aead.Seal(blob, blob[1:], plain, bound(a, purpose)), nil
 }
 
 // Open opens what Seal sealed for the same purpose.
 func Open(key Secret, purpose string, blob []byte) (Secret, error) {
-	if len(blob) < 1+nonceSize {
+	if len(blob) == 0 {
 		return Secret{}, ErrOpen
 	}
-	if a := Algorithm(blob[0]); a != AES256GCM {
-		return Secret{}, fmt.Errorf("seal: algorithm %#02x is not one that this release opens", a)
-	}
-	aead, err := gcm(key)
+	a := Algorithm(blob[0])
+	aead, err := a.aead(key)
 	if err != nil {
 		return Secret{}, err
 	}
-	plain, err := aead.Open(nil, blob[1:1+nonceSize], blob[1+nonceSize:], bound(AES256GCM, purpose))
+	head := 1 + aead.NonceSize()
+	if len(blob) < head {
+		return Secret{}, ErrOpen
+	}
+	plain, err := aead.Open(nil, blob[1:head], blob[head:], bound(a, purpose))
 	if err != nil {
 		return Secret{}, ErrOpen
 	}

@@ -32,7 +32,12 @@ func dataKey(t testing.TB, seed byte) Secret {
 
 func sealingKey(t testing.TB, seed byte) SealingKey {
 	t.Helper()
-	k, err := NewSealingKey(seeded(seed))
+	return sealingKeyFor(t, HybridHPKE, seed)
+}
+
+func sealingKeyFor(t testing.TB, a Algorithm, seed byte) SealingKey {
+	t.Helper()
+	k, err := NewSealingKey(a, seeded(seed))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,25 +55,30 @@ func blobs(t testing.TB) map[string]struct {
 	open func(seed byte, purpose string, blob []byte) (Secret, error)
 } {
 	t.Helper()
-	sealed, err := Seal(seeded(9), dataKey(t, 1), purpose, []byte(plain))
-	if err != nil {
-		t.Fatal(err)
-	}
-	wrapped, err := Wrap(sealingKey(t, 1).Public(), purpose, NewSecret([]byte(plain)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string]struct {
+	all := map[string]struct {
 		blob []byte
 		open func(byte, string, []byte) (Secret, error)
-	}{
-		"sealed": {sealed, func(seed byte, purpose string, blob []byte) (Secret, error) {
+	}{}
+	for suite, suffix := range map[Suite]string{FirstSuite: "", NewestSuite: "-2"} {
+		sealed, err := suite.Secrets().Seal(seeded(9), dataKey(t, 1), purpose, []byte(plain))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wrapped, err := Wrap(sealingKeyFor(t, suite.Envelopes(), 1).Public(), purpose, NewSecret([]byte(plain)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry := all["sealed"+suffix]
+		entry.blob, entry.open = sealed, func(seed byte, purpose string, blob []byte) (Secret, error) {
 			return Open(dataKey(t, seed), purpose, blob)
-		}},
-		"wrapped": {wrapped, func(seed byte, purpose string, blob []byte) (Secret, error) {
-			return sealingKey(t, seed).Unwrap(purpose, blob)
-		}},
+		}
+		all["sealed"+suffix] = entry
+		entry.blob, entry.open = wrapped, func(seed byte, purpose string, blob []byte) (Secret, error) {
+			return sealingKeyFor(t, suite.Envelopes(), seed).Unwrap(purpose, blob)
+		}
+		all["wrapped"+suffix] = entry
 	}
+	return all
 }
 
 func TestOpens(t *testing.T) {
@@ -144,7 +154,7 @@ func TestKeysComeFromTheReader(t *testing.T) {
 		t.Error("a sealing key is not what was drawn")
 	}
 	for n := range seedSize {
-		if _, err := NewSealingKey(bytes.NewReader(make([]byte, n))); err == nil {
+		if _, err := NewSealingKey(HybridHPKE, bytes.NewReader(make([]byte, n))); err == nil {
 			t.Errorf("a sealing key from %d octets", n)
 		}
 	}
@@ -162,19 +172,27 @@ func TestKeysComeFromTheReader(t *testing.T) {
 }
 
 func TestSealingKeyIsKept(t *testing.T) {
-	k := sealingKey(t, 1)
+	for s := FirstSuite; s <= NewestSuite; s++ {
+		t.Run(s.Envelopes().String(), func(t *testing.T) { testSealingKeyIsKept(t, sealingKeyFor(t, s.Envelopes(), 1)) })
+	}
+}
+
+func testSealingKeyIsKept(t *testing.T, k SealingKey) {
+	if AlgorithmOf(k.Public()) != k.Algorithm() {
+		t.Errorf("the public key is for %v", AlgorithmOf(k.Public()))
+	}
 	raw, err := k.Reveal()
 	if err != nil {
 		t.Fatal(err)
 	}
 	again, err := ParseSealingKey(raw)
-	if err != nil || !bytes.Equal(again.Public(), k.Public()) {
+	if err != nil || !bytes.Equal(again.Public(), k.Public()) || again.Algorithm() != k.Algorithm() {
 		t.Errorf("another key: %v", err)
 	}
 	if twice, err := k.Reveal(); err != nil || !bytes.Equal(twice.Reveal(), raw.Reveal()) {
 		t.Errorf("revealed twice, it is another: %v", err)
 	}
-	if _, err := ParseSealingKey(NewSecret(raw.Reveal()[1:])); err == nil {
+	if _, err := ParseSealingKey(NewSecret(raw.Reveal()[2:])); err == nil {
 		t.Error("a key too short")
 	}
 }
@@ -202,7 +220,7 @@ func TestErase(t *testing.T) {
 
 func TestNothingIsPrinted(t *testing.T) {
 	kit := Kit{Home: "home", Key: privateKey(t)}
-	key := sealingKey(t, 1)
+	key := sealingKeyFor(t, HybridHPKE1024, 1)
 	raw, err := key.Reveal()
 	if err != nil {
 		t.Fatal(err)

@@ -63,7 +63,7 @@ func SplitKit(random io.Reader, k Kit) (texts [shares][]byte, err error) {
 		}
 		defer drawn[i].Erase()
 	}
-	sealed, err := Seal(random, drawn[0], fmt.Sprintf(purposeShares, k.FabricID), plain)
+	sealed, err := AES256GCM.Seal(random, drawn[0], fmt.Sprintf(purposeShares, k.FabricID), plain)
 	if err != nil {
 		return texts, err
 	}
