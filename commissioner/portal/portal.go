@@ -61,6 +61,8 @@ func (p *Portal) Handler() http.Handler {
 		"POST /api/v1/networks/{name}/prefer":    p.preferNetwork,
 		"GET /api/v1/networks/{name}/health":     p.networkHealth,
 		"DELETE /api/v1/networks/{name}":         p.removeNetwork,
+		"GET /api/v1/seal":                       p.sealing,
+		"POST /api/v1/seal/rotate":               p.rotateSealing,
 		"GET /api/v1/devices":                    p.devices,
 		"GET /api/v1/devices/{node}":             p.device,
 		"PATCH /api/v1/devices/{node}":           p.rename,
