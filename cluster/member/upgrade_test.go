@@ -1,6 +1,7 @@
 package member
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,26 +10,33 @@ import (
 	"gatehouse/fabric"
 )
 
-// oldPassword is that of the network in testdata/release-1, a state directory
-// that the first release wrote: a home with a light and a network.
+// oldPassword is that of the network in testdata/release-*, state directories
+// that earlier releases wrote: a home with a light and a network. The number
+// is the version of its trust state.
 const oldPassword = "the old password"
 
-// TestUpgrade starts this release on what the one before left. It works at
-// once, says that it knows more now, seals the secrets its own way, and lets a
+// TestUpgrade starts this release on what those before left. It works at once,
+// says that it knows more now, seals the secrets its own way, and lets a
 // second gateway in.
 func TestUpgrade(t *testing.T) {
+	for release := uint8(1); release < fabric.Version; release++ {
+		t.Run(fmt.Sprint(release), func(t *testing.T) { upgrade(t, release) })
+	}
+}
+
+func upgrade(t *testing.T, release uint8) {
 	synctest.Test(t, func(t *testing.T) {
 		h := empty(t)
 		defer h.end()
 		b := h.box()
-		h.check(os.CopyFS(b.dir, os.DirFS(filepath.Join("testdata", "release-1"))))
+		h.check(os.CopyFS(b.dir, os.DirFS(filepath.Join("testdata", fmt.Sprintf("release-%d", release)))))
 		h.check(os.MkdirAll(filepath.Join(b.dir, "log", "snapshots"), 0o700))
 		for _, name := range []string{"gateway.key", "gateway.keys", "log/state.db"} {
 			h.check(os.Chmod(filepath.Join(b.dir, name), 0o600))
 		}
 		h.on(b)
 		s := b.State()
-		if len(s.Devices) != 1 || s.Networks["attic"] == nil || s.Keyring != nil || s.Version != 1 {
+		if len(s.Devices) != 1 || s.Networks["attic"] == nil || (s.Keyring != nil) != (release > 1) || s.Version != release {
 			t.Fatalf("%d devices, version %d", len(s.Devices), s.Version)
 		}
 		opens := func() {
