@@ -60,9 +60,12 @@ func (c *Conn) announceNew(now time.Time, r *Registration) {
 	for _, sub := range s.Subtypes {
 		r.records = append(r.records, ptr(escape(sub)+"._sub."+base, r.name))
 	}
-	for _, o := range r.records {
-		c.own[o.key] = append(c.own[o.key], o)
-	}
+	c.begin(now, r)
+}
+
+// begin takes r's records for ours and begins to announce them.
+func (c *Conn) begin(now time.Time, r *Registration) {
+	c.adopt(r.records)
 	c.registrations[r] = struct{}{}
 	r.left, r.wait = announcements, announceAgain
 	r.due.run = func(now time.Time) { c.announce(now, r) }
@@ -71,7 +74,11 @@ func (c *Conn) announceNew(now time.Time, r *Registration) {
 
 func (c *Conn) announce(now time.Time, r *Registration) {
 	for index := range c.ifaces {
-		c.multicastOwn(now, index, slices.Concat(r.records, c.hostRecords(index)), nil)
+		records := on(index, r.records)
+		if !r.alias {
+			records = append(records, c.hostRecords(index)...)
+		}
+		c.multicastOwn(now, index, records, nil)
 	}
 	if r.left--; r.left > 0 {
 		c.agenda.set(&r.due, now.Add(r.wait))
@@ -85,6 +92,12 @@ func (c *Conn) withdraw(r *Registration) {
 	r.records = nil
 	c.agenda.cancel(&r.due)
 	delete(c.registrations, r)
+}
+
+func (c *Conn) adopt(records []*own) {
+	for _, o := range records {
+		c.own[o.key] = append(c.own[o.key], o)
+	}
 }
 
 func (c *Conn) disown(records []*own) {
@@ -104,8 +117,8 @@ func (c *Conn) disown(records []*own) {
 func (c *Conn) sendGoodbye(records []*own) {
 	for index := range c.ifaces {
 		m := &dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Authoritative: true}}
-		for _, o := range records {
-			if o.key != servicesPTR && (o.iface == 0 || o.iface == index) {
+		for _, o := range on(index, records) {
+			if o.key != servicesPTR {
 				m.Answer = append(m.Answer, o.copy(0, true))
 			}
 		}
@@ -140,12 +153,20 @@ func (c *Conn) hostRecords(iface int) (records []*own) {
 	return records
 }
 
-// announceInterface makes the address records of an interface that is new or
-// has new addresses, and announces everything there.
-func (c *Conn) announceInterface(now time.Time, i *Interface) {
-	c.forgetInterface(i.Index)
+// on are the records that are true on an interface.
+func on(iface int, records []*own) (some []*own) {
+	for _, o := range records {
+		if o.iface == 0 || o.iface == iface {
+			some = append(some, o)
+		}
+	}
+	return some
+}
+
+// addresses are the interface's, under a host name.
+func (i *Interface) addresses(name string) (records []*own) {
 	for _, p := range i.Prefixes {
-		h := dns.RR_Header{Name: c.host, Ttl: hostTTL}
+		h := dns.RR_Header{Name: name, Ttl: hostTTL}
 		ip := p.Addr().WithZone("")
 		var o *own
 		if ip.Is4() {
@@ -156,9 +177,22 @@ func (c *Conn) announceInterface(now time.Time, i *Interface) {
 			o = newOwn(&dns.AAAA{Hdr: h, AAAA: ip.AsSlice()}, data{addr: ip}, true)
 		}
 		o.iface = i.Index
-		c.own[o.key] = append(c.own[o.key], o)
+		records = append(records, o)
 	}
+	return records
+}
+
+// announceInterface makes the address records of an interface that is new or
+// has new addresses, and announces everything there.
+func (c *Conn) announceInterface(now time.Time, i *Interface) {
+	c.forgetInterface(i.Index)
+	c.adopt(i.addresses(c.host))
 	for r := range c.registrations {
+		if r.alias {
+			c.disown(r.records)
+			r.records = c.everywhere(r.name)
+			c.adopt(r.records)
+		}
 		r.left, r.wait = announcements, announceAgain
 		c.announce(now, r)
 	}

@@ -93,6 +93,7 @@ type Registration struct {
 	c       *Conn
 	service Service
 	name    string
+	alias   bool   // its name is a host's, and its records are addresses
 	records []*own // empty until it is announced
 	ready   chan error
 	tries   int // probes sent
@@ -166,7 +167,7 @@ func (r *Registration) Close() {
 	r.c.locked(func(time.Time) {
 		delete(r.c.probing, keyOf(r.name))
 		r.c.agenda.cancel(&r.due)
-		if len(r.records) > 0 {
+		if _, announced := r.c.registrations[r]; announced {
 			r.c.sendGoodbye(r.records)
 			r.c.withdraw(r)
 		}
