@@ -32,6 +32,7 @@ type serveCmd struct {
 	Port      uint16   `help:"UDP port for Matter; 0 takes any." default:"0"`
 	Bluetooth string   `help:"Bluetooth adapter, such as hci0; none for a gateway without." default:"hci0"`
 	Radio     string   `help:"Unix socket where gatehouse radio is kept running by somebody else." placeholder:"SOCKET" type:"path"`
+	Name      string   `help:"Host name, below .local, that the home is found under on the network, whichever gateway leads; none for none." default:"gatehouse"`
 	TPM       string   `name:"tpm" help:"Where the TPM is that has the gateway's keys, if they are in one: a device or a unix socket; auto is /dev/tpmrm0." default:"auto" env:"GATEHOUSE_TPM"`
 	front     `embed:""`
 	LogLevel  string `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error"`
@@ -140,6 +141,7 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 		Identities: func() []*securechannel.Identity { return []*securechannel.Identity{gateway.identity.Load()} }}
 	responder.Register()
 	manager.Serve(link)
+	wg.Go(func() { float(ctx, gateway.Member, discovery, c.Name, log) })
 	wg.Go(func() { com.Settle(ctx) })
 	wg.Go(func() { com.SendAway(ctx) })
 	p.C, p.K, p.M = com, keeper.New(com), gateway.Member
