@@ -30,7 +30,7 @@ func (b *run) bluetooth(ctx context.Context) error {
 	if s.gateway, err = s.gateHost.GatewayOn(ctx, air, b.bin); err != nil {
 		return err
 	}
-	s.openAPI()
+	s.api = newAPI(s.gateway.Socket())
 	if err := s.gateway.AddNetwork(ctx, "wifi", lab.SSID, lab.Password); err != nil {
 		return err
 	}

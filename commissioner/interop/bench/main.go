@@ -8,7 +8,7 @@
 // without here: its limits on exchanges, its reading of the whole device after
 // a pairing and its subscription to it.
 //
-//	go run ./commissioner/interop/bench [--devices 100] [--pairings 10] [--ops 1000]
+//	go run ./commissioner/interop/bench [--devices 100] [--pairings 10] [--ops 1000] [--only failover --losses 100]
 package main
 
 import (
@@ -23,8 +23,11 @@ import (
 	"gatehouse/commissioner/interop/lab"
 )
 
-// limit bounds the whole run.
-const limit = 15 * time.Minute
+// limit bounds the whole run, but for the losses of a gateway.
+const (
+	limit     = 15 * time.Minute
+	lossLimit = 40 * time.Second // of each
+)
 
 // size says how much is measured.
 type size struct {
@@ -34,6 +37,8 @@ type size struct {
 	rounds   int // of CASE
 	ops      int // reads and invokes
 	starts   int
+	losses   int    // of the leader
+	only     string // of the parts; empty: all
 	profile  string // file for the CPU profile of our sessions, reads and invokes
 }
 
@@ -45,11 +50,13 @@ func main() {
 	flag.IntVar(&s.rounds, "rounds", 50, "how many times to open a session")
 	flag.IntVar(&s.ops, "ops", 1000, "how many reads, and invokes")
 	flag.IntVar(&s.starts, "starts", 3, "how many times to start each process")
+	flag.IntVar(&s.losses, "losses", 10, "how many times to kill the leader of three gateways")
+	flag.StringVar(&s.only, "only", "", "measure one part only: start, one, bluetooth, protocol, row, once or failover")
 	flag.StringVar(&s.profile, "profile", "", "file for a CPU profile of Gatehouse's sessions, reads and invokes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, limit+time.Duration(s.losses)*lossLimit)
 	defer cancel()
 	run := func() error { return bench(ctx, s) }
 	if flag.NArg() > 0 && flag.Arg(0) == rigCommand {
@@ -72,14 +79,20 @@ func bench(ctx context.Context, s size) error {
 	}
 	defer os.RemoveAll(dir)
 	b := &run{size: s}
-	for command, bin := range map[string]*string{"gatehouse": &b.bin, "gatehouse-air": &b.airBin} {
+	for command, bin := range map[string]*string{"gatehouse": &b.bin, "gatehouse-air": &b.airBin, "gatehouse-virtual": &b.virtualBin} {
 		if *bin, err = lab.Build(dir, command); err != nil {
 			return err
 		}
 	}
 	began := time.Now()
-	for _, part := range []func(context.Context) error{b.start, b.one, b.bluetooth, b.protocol, b.manyInARow, b.manyAtOnce} {
-		if err := part(ctx); err != nil {
+	for _, part := range []struct {
+		name    string
+		measure func(context.Context) error
+	}{{"start", b.start}, {"one", b.one}, {"bluetooth", b.bluetooth}, {"protocol", b.protocol}, {"row", b.manyInARow}, {"once", b.manyAtOnce}, {"failover", b.failovers}} {
+		if s.only != "" && s.only != part.name {
+			continue
+		}
+		if err := part.measure(ctx); err != nil {
 			return err
 		}
 	}

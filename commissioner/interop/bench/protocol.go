@@ -81,7 +81,7 @@ func (b *run) daemon(ctx context.Context, s *site, light *lab.Light) (storms map
 			var r storm
 			r.Light, err = s.costs(func() error {
 				r.Time, err = inflight(b.ops, n, func() error {
-					return s.api(ctx, "devices/"+light.Name+"/"+kind.path, json.RawMessage(kind.body), func(json.RawMessage) error { return nil })
+					return s.api.call(ctx, "POST", "devices/"+light.Name+"/"+kind.path, json.RawMessage(kind.body), nil)
 				})
 				return err
 			})

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -15,10 +11,7 @@ import (
 	"gatehouse/commissioner/interop/lab"
 )
 
-const (
-	lightsPerProcess = 10
-	maxAnswer        = 16 << 20
-)
+const lightsPerProcess = 10
 
 // site is a network with a gateway, a matter.js controller, and lights for
 // both of them.
@@ -29,7 +22,7 @@ type site struct {
 	controller *lab.Proc
 	lights     []*lab.Light // of all processes
 	processes  []*lab.Proc
-	client     http.Client
+	api        *api // the gateway's
 }
 
 // newSite starts everything, lights in processes of ten.
@@ -49,7 +42,7 @@ func newSite(ctx context.Context, bin string, lights int) (s *site, err error) {
 	if s.gateway, err = s.gateHost.Gateway(ctx, bin); err != nil {
 		return nil, err
 	}
-	s.openAPI()
+	s.api = newAPI(s.gateway.Socket())
 	other, err := s.net.Host("other")
 	if err != nil {
 		return nil, err
@@ -58,13 +51,6 @@ func newSite(ctx context.Context, bin string, lights int) (s *site, err error) {
 		return nil, err
 	}
 	return s, s.startLights(ctx, lights)
-}
-
-// openAPI lets api reach the gateway.
-func (s *site) openAPI() {
-	s.client.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", s.gateway.Socket())
-	}, MaxIdleConnsPerHost: 64}
 }
 
 // startLights starts the processes two at a time, as there are few processors.
@@ -121,38 +107,6 @@ func (s *site) costs(f func() error) (time.Duration, error) {
 	return after - before, err
 }
 
-// api asks the gateway and hands each line of its answer to f.
-func (s *site) api(ctx context.Context, path string, body any, f func(json.RawMessage) error) error {
-	b, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, "POST", "http://gateway/api/v1/"+path, bytes.NewReader(b))
-	if err != nil {
-		return err
-	}
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, maxAnswer)
-	for lines.Scan() {
-		var failed struct{ Error *lab.Failure }
-		if err := json.Unmarshal(lines.Bytes(), &failed); err != nil {
-			return err
-		}
-		if failed.Error != nil {
-			return failed.Error
-		}
-		if err := f(lines.Bytes()); err != nil {
-			return err
-		}
-	}
-	return lines.Err()
-}
-
 // paired is how long a pairing took.
 type paired struct {
 	complete time.Duration            // until CommissioningComplete was answered
@@ -185,12 +139,17 @@ var phases = []phase{
 }
 
 // gatehousePairs lets the gateway pair a light.
-func (s *site) gatehousePairs(ctx context.Context, light *lab.Light) (p paired, err error) {
+func (s *site) gatehousePairs(ctx context.Context, light *lab.Light) (paired, error) {
+	return s.api.pair(ctx, light)
+}
+
+// pair lets a gateway pair a light.
+func (a *api) pair(ctx context.Context, light *lab.Light) (p paired, err error) {
 	p.steps = make(map[string]time.Duration)
 	began := time.Now()
 	var started time.Time
 	admitted := false
-	err = s.api(ctx, "pair", map[string]string{"code": light.QR, "name": light.Name}, func(line json.RawMessage) error {
+	err = a.call(ctx, "POST", "pair", map[string]string{"code": light.QR, "name": light.Name}, func(line json.RawMessage) error {
 		var l struct {
 			commissioner.Progress
 			Admitted *lab.Device

@@ -22,7 +22,7 @@ const settleTime = 2 * time.Second
 // run is one run of the benchmark.
 type run struct {
 	size
-	bin, airBin string
+	bin, airBin, virtualBin string
 }
 
 // start measures how long the processes take to be ready, and their memory

@@ -34,6 +34,20 @@ func (s sample) median() time.Duration {
 	return sorted[len(sorted)/2]
 }
 
+// percentile is the least value that so many of a hundred do not exceed.
+func (s sample) percentile(percent int) time.Duration {
+	if len(s) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(s))
+	return sorted[(len(sorted)*percent+99)/100-1]
+}
+
+// spread prints how a sample of ours spreads.
+func spread(what string, s sample, target string) {
+	fmt.Printf("%-46s %10s median %10s 99 %% %10s most  %s\n", what, ms(s.median()), ms(s.percentile(99)), ms(s.percentile(100)), target)
+}
+
 func (s sample) min() time.Duration {
 	if len(s) == 0 {
 		return 0

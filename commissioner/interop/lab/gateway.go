@@ -58,6 +58,33 @@ func (h *Host) GatewayOn(ctx context.Context, a *Air, bin string) (*Gateway, err
 	return g, err
 }
 
+// Join lets a fresh gateway on the host into the home of another, and starts
+// its daemon.
+func (h *Host) Join(ctx context.Context, member *Gateway) (*Gateway, error) {
+	g := &Gateway{host: h, bin: member.bin, State: filepath.Join(h.Dir, "state")}
+	p, err := g.Stream("join")
+	if err != nil {
+		return nil, err
+	}
+	var code struct{ QR string }
+	err = p.Event(ctx, func(line json.RawMessage) bool { return json.Unmarshal(line, &code) == nil && code.QR != "" })
+	if err != nil {
+		return nil, err
+	}
+	if _, err := member.Run(ctx, "gateways", "add", code.QR); err != nil {
+		return nil, err
+	}
+	joined := func(line json.RawMessage) bool {
+		var e struct{ Joined string }
+		return json.Unmarshal(line, &e) == nil && e.Joined != ""
+	}
+	if err := p.Event(ctx, joined); err != nil {
+		return nil, err
+	}
+	<-p.done
+	return g, g.Serve(ctx)
+}
+
 // Serve starts the daemon and waits until it answers.
 func (g *Gateway) Serve(ctx context.Context) (err error) {
 	start := func(args ...string) (*Proc, error) {

@@ -65,7 +65,7 @@ func (h *Host) Lights(ctx context.Context, cfg LightConfig) ([]*Light, error) {
 // Virtual starts virtual lights of our own in one process and waits until they
 // are ready.
 func (h *Host) Virtual(ctx context.Context, bin string, count int) ([]*Light, error) {
-	p, err := h.Start(nil, bin, "--stdin", "--count", strconv.Itoa(count))
+	p, err := h.Start(nil, bin, "--stdin", "--count", strconv.Itoa(count), "--trust-out", filepath.Join(h.Dir, "trust"))
 	if err != nil {
 		return nil, err
 	}
