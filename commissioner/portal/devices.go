@@ -45,14 +45,19 @@ func (p *Portal) view(d *fabric.Device) Device {
 	return v
 }
 
-// Devices is the answer to GET devices.
+// Devices is the answer to GET devices, at a level.
 type Devices struct {
 	Devices []Device `json:"devices"`
+	Index   uint64   `json:"index"` // of the trust state that it is from
 }
 
 func (p *Portal) devices(w http.ResponseWriter, r *http.Request) error {
-	list := Devices{[]Device{}}
-	for _, d := range p.C.Ledger.State().Devices {
+	s, err := p.atLevel(r)
+	if err != nil {
+		return err
+	}
+	list := Devices{[]Device{}, s.Index}
+	for _, d := range s.Devices {
 		list.Devices = append(list.Devices, p.view(d))
 	}
 	slices.SortFunc(list.Devices, func(a, b Device) int {

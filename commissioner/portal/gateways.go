@@ -34,9 +34,11 @@ type Gateway struct {
 	Devices     int     `json:"devices"` // whose owner it is
 }
 
-// Gateways is the answer to GET gateways.
+// Gateways is the answer to GET gateways, at a level. Role, lead and absence
+// are what this gateway happens to know, at every level.
 type Gateways struct {
 	Gateways []Gateway `json:"gateways"`
+	Index    uint64    `json:"index"` // of the trust state that it is from
 	// Trusting are the devices whose access lists still let evicted gateways
 	// in; they are mended as soon as they can be reached.
 	Trusting []Device `json:"trusting_evicted"`
@@ -45,8 +47,11 @@ type Gateways struct {
 }
 
 func (p *Portal) gateways(w http.ResponseWriter, r *http.Request) error {
-	s := p.M.State()
-	list := Gateways{Gateways: []Gateway{}, Trusting: []Device{}, Exposed: []string{}}
+	s, err := p.atLevel(r)
+	if err != nil {
+		return err
+	}
+	list := Gateways{Gateways: []Gateway{}, Index: s.Index, Trusting: []Device{}, Exposed: []string{}}
 	roles, away := map[cert.NodeID]string{}, map[cert.NodeID]time.Duration{}
 	for _, m := range p.M.Members() {
 		away[m.Node] = m.Away

@@ -108,6 +108,7 @@ var statusOf = map[commissioner.Code]int{
 	commissioner.CodeTime:            http.StatusGatewayTimeout,
 	commissioner.CodeInternal:        http.StatusInternalServerError,
 	commissioner.CodeCommit:          http.StatusServiceUnavailable,
+	codeNotCurrent:                   http.StatusServiceUnavailable,
 }
 
 func (p *Portal) fail(w http.ResponseWriter, err error) {

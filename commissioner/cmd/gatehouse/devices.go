@@ -34,10 +34,17 @@ func (*statusCmd) Run(ctx context.Context, g *globals) error {
 	})
 }
 
-type devicesCmd struct{}
+// level is how old an answer may be.
+type level struct {
+	Level string `help:"local: what this gateway knows; linearizable: no older than the question, or a failure." default:"local" enum:"local,linearizable"`
+}
 
-func (*devicesCmd) Run(ctx context.Context, g *globals) error {
-	return ask(ctx, g, "GET", "devices", nil, func(list portal.Devices) {
+func (l level) path(list string) string { return list + "?level=" + l.Level }
+
+type devicesCmd struct{ level }
+
+func (c *devicesCmd) Run(ctx context.Context, g *globals) error {
+	return ask(ctx, g, "GET", c.path("devices"), nil, func(list portal.Devices) {
 		w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "NAME\tNODE ID\tZONE\tSTATE\tPRODUCT\tSOFTWARE\tADDRESS")
 		for _, d := range list.Devices {

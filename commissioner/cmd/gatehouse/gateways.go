@@ -17,16 +17,16 @@ import (
 )
 
 type gatewaysCmds struct {
-	List     gatewaysListCmd     `cmd:"" default:"1" help:"List them, with who leads and what keeps their keys."`
+	List     gatewaysListCmd     `cmd:"" default:"withargs" help:"List them, with who leads and what keeps their keys."`
 	Add      gatewaysAddCmd      `cmd:"" help:"Let a new gateway in, by the code that its gatehouse join shows."`
 	Evict    gatewaysEvictCmd    `cmd:"" help:"Send a gateway away for ever: lost, stolen or worn out."`
 	Transfer gatewaysTransferCmd `cmd:"" help:"Have another gateway lead."`
 }
 
-type gatewaysListCmd struct{}
+type gatewaysListCmd struct{ level }
 
-func (*gatewaysListCmd) Run(ctx context.Context, g *globals) error {
-	return ask(ctx, g, "GET", "gateways", nil, func(list portal.Gateways) {
+func (c *gatewaysListCmd) Run(ctx context.Context, g *globals) error {
+	return ask(ctx, g, "GET", c.path("gateways"), nil, func(list portal.Gateways) {
 		w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "NAME\tNODE ID\tROLE\tKEYS IN\tDEVICES\tNOTE")
 		for _, v := range list.Gateways {
