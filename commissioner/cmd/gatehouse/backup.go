@@ -112,7 +112,7 @@ func (c *restoreCmd) Run(ctx context.Context, g *globals) error {
 		return backupFailure(err)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	config := found.Config{Dir: g.State, Gateway: c.Gateway, Now: time.Now(), TPM: c.TPM, Cluster: clusterConfig(log)}
+	config := found.Config{Dir: g.State, Gateway: c.Gateway, Now: clock(), TPM: c.TPM, Cluster: clusterConfig(log)}
 	told := restored{DryRun: c.DryRun}
 	if c.DryRun {
 		if cluster.Exists(cluster.Config{Dir: found.LogDir(g.State)}) {

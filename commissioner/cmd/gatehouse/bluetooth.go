@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"time"
 
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/portal"
@@ -23,7 +22,7 @@ type bluetooth struct{ *ble.Radio }
 
 // openBluetooth starts the radio process, or finds the one behind socket.
 func openBluetooth(hci, socket string, log *slog.Logger) (*bluetooth, error) {
-	cfg := ble.Config{Socket: socket, Now: time.Now, Log: log}
+	cfg := ble.Config{Socket: socket, Now: clock, Log: log}
 	if socket == "" {
 		self, err := os.Executable()
 		if err != nil {

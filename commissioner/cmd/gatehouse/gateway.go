@@ -36,7 +36,7 @@ type gateway struct {
 // clusterConfig ends the process when the disk is not to be trusted any more:
 // whoever supervises it starts it anew.
 func clusterConfig(log *slog.Logger) cluster.Config {
-	return cluster.Config{Log: log, Fatal: func(err error) {
+	return cluster.Config{Log: log, Now: clock, Fatal: func(err error) {
 		log.Error("the disk failed; stopping at once", "err", err)
 		os.Exit(exitFailed)
 	}}
@@ -63,7 +63,7 @@ func openGateway(dir, tpm string, listener net.Listener, discovery *dnssd.Conn, 
 	g := &gateway{log: log, evicted: make(chan struct{}), neighbors: &neighbors{self: keys.Node, listener: listener.Addr(), discovery: discovery,
 		membership: membership, book: commissioner.OpenAddressBook(filepath.Join(dir, "gateways.json"), log)}}
 	g.Member, err = member.Open(member.Config{Dir: dir, Keys: keys, Listener: listener, Locate: g.neighbors.locate, Peers: g.neighbors.peers,
-		Cluster: clusterConfig(log), Now: time.Now, Log: log})
+		Cluster: clusterConfig(log), Now: clock, Log: log})
 	if errors.Is(err, store.ErrNone) {
 		return nil, errNoHome
 	} else if err != nil {

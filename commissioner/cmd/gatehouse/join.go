@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"time"
 
 	"gatehouse/cluster"
 	"gatehouse/cluster/found"
@@ -51,12 +50,12 @@ func (c *joinCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return fmt.Errorf("listen for Matter: %w", err)
 	}
-	discovery, err := dnssd.Open(dnssd.Config{Interfaces: c.Interface, Now: time.Now, Rand: rand.Reader, Log: log})
+	discovery, err := dnssd.Open(dnssd.Config{Interfaces: c.Interface, Now: clock, Rand: rand.Reader, Log: log})
 	if err != nil {
 		return errors.Join(fmt.Errorf("listen for multicast DNS: %w", err), link.Close())
 	}
 	defer discovery.Close()
-	box := &enroll.Candidate{Name: c.Name, Keys: keys, Offer: g.offer, Link: link, Port: link.LocalAddr().Port(), Now: time.Now, Random: rand.Reader, Log: log,
+	box := &enroll.Candidate{Name: c.Name, Keys: keys, Offer: g.offer, Link: link, Port: link.LocalAddr().Port(), Now: clock, Random: rand.Reader, Log: log,
 		Accept: func(_ context.Context, m found.Membership) error { return found.Join(config, m) },
 		Advertise: func(ctx context.Context, s dnssd.Service) (func(), error) {
 			r, err := discovery.Advertise(ctx, s)

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -56,6 +57,10 @@ type cli struct {
 	Restore  restoreCmd   `cmd:"" help:"Bring a home back that lost its gateways: from a backup, with the recovery kit, as a new gateway."`
 	Radio    radioCmd     `cmd:"" help:"Run the Bluetooth radio for the gateway, which starts this itself."`
 }
+
+// clock is where every time in the program comes from. It is the system's; the
+// tests' gateways have clocks that jump.
+var clock = time.Now
 
 func main() { os.Exit(run(os.Args[1:])) }
 

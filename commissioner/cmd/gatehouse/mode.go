@@ -57,7 +57,7 @@ type front struct {
 
 // open takes the lines. release gives them back.
 func (f *front) open(chip button.Chip) (_ *commissioner.Mode, release func(), err error) {
-	mode := &commissioner.Mode{Required: f.MustPress, Now: time.Now}
+	mode := &commissioner.Mode{Required: f.MustPress, Now: clock}
 	var opened []func() error
 	closing := func() {
 		for _, c := range opened {

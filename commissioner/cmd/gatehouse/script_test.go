@@ -29,8 +29,9 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"gatehouse": main,
-		"light":     light,
+		"gatehouse":        main,
+		"gatehouse-adrift": adrift,
+		"light":            light,
 	})
 }
 

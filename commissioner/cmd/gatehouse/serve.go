@@ -54,7 +54,7 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) (err error) {
 	if err != nil {
 		return err
 	}
-	discovery, err := dnssd.Open(dnssd.Config{Interfaces: c.Interface, Now: time.Now, Rand: rand.Reader, Log: log})
+	discovery, err := dnssd.Open(dnssd.Config{Interfaces: c.Interface, Now: clock, Rand: rand.Reader, Log: log})
 	if err != nil {
 		return errors.Join(fmt.Errorf("listen for multicast DNS: %w", err), listener.Close())
 	}
@@ -113,7 +113,7 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 		}
 		return err
 	}
-	manager, err := exchange.New(exchange.Config{Now: time.Now, Random: rand.Reader, Log: log})
+	manager, err := exchange.New(exchange.Config{Now: clock, Random: rand.Reader, Log: log})
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 	com := commissioner.New(commissioner.Config{Ledger: gateway, Discovery: discovery, Bluetooth: air, Mode: mode,
 		Authority: gateway.Authority, Identity: gateway.identity.Load,
 		Manager: manager, Engine: interaction.New(manager), Link: link, Addresses: commissioner.OpenAddressBook(filepath.Join(g.State, "addresses.json"), log),
-		Now: time.Now, Random: rand.Reader, Log: log})
+		Now: clock, Random: rand.Reader, Log: log})
 	responder := &securechannel.Responder{Manager: manager, Log: log, Resumptions: com.Resumptions(),
 		Identities: func() []*securechannel.Identity { return []*securechannel.Identity{gateway.identity.Load()} }}
 	responder.Register()
@@ -146,7 +146,7 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 	wg.Go(func() { com.SendAway(ctx) })
 	p.C, p.K, p.M = com, keeper.New(com), gateway.Member
 	p.E = &enroll.Member{Steward: gateway.Steward, Discovery: discovery, Root: gateway.State().Home.Root, Manager: manager, Engine: com.Engine, Link: link,
-		Now: time.Now, Random: rand.Reader, Log: log}
+		Now: clock, Random: rand.Reader, Log: log}
 	wg.Go(func() { p.K.Own(ctx, gateway.InTouch) })
 	handler := p.Handler()
 	gateway.Handle("/api/v1/", handler)

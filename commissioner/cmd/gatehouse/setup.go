@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"time"
 
 	"golang.org/x/term"
 
@@ -44,7 +43,7 @@ func (c *setupCmd) Run(ctx context.Context, g *globals) error {
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := found.Found(ctx, found.Config{Dir: g.State, Kit: c.Kit, Passphrase: passphrase, Home: c.Name, Gateway: c.Gateway,
-		VendorID: testVendor, Now: time.Now(), TPM: c.TPM, Cluster: clusterConfig(log)})
+		VendorID: testVendor, Now: clock(), TPM: c.TPM, Cluster: clusterConfig(log)})
 	if errors.Is(err, found.ErrFounded) {
 		return errFounded
 	} else if err != nil {

@@ -165,7 +165,7 @@ type trustExceptCmd struct {
 }
 
 func (c *trustExceptCmd) Run(ctx context.Context, g *globals) error {
-	x := portal.Exception{Name: c.Name, VendorID: c.Vendor, ProductID: c.Product, Expires: time.Now().Add(c.For).UTC().Truncate(time.Second)}
+	x := portal.Exception{Name: c.Name, VendorID: c.Vendor, ProductID: c.Product, Expires: clock().Add(c.For).UTC().Truncate(time.Second)}
 	return ask(ctx, g, "POST", "trust/exceptions", x, func(x portal.Exception) {
 		fmt.Printf("exception %q until %s\n", x.Name, x.Expires.Local().Format(time.DateTime))
 	})
