@@ -75,6 +75,20 @@ func each[T any](fabrics []*fabric, f func(*fabric) T) []T {
 	return list
 }
 
+// Certificates are the NOCs, in TLV, that the device ever received, whether it
+// took them or not, and those that it holds and will keep: what a pairing that
+// is not complete gave it, its fail-safe may take back.
+func (d *Device) Certificates() (received, kept [][]byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, i := range slices.Sorted(maps.Keys(d.fabrics)) {
+		if f := d.fabrics[i]; f != d.failSafe.added {
+			kept = append(kept, f.identity.NOC)
+		}
+	}
+	return slices.Clone(d.received), kept
+}
+
 func (d *Device) operationalCredentials() *datamodel.Cluster {
 	attribute := func(f func(*interaction.Request) any) datamodel.AttributeServer {
 		return datamodel.AttributeServer{Read: f}
@@ -221,6 +235,7 @@ func (d *Device) addNOC(_ context.Context, _ *interaction.Request, fields tlv.Ra
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.received = append(d.received, req.NOC)
 	root := d.failSafe.root
 	switch {
 	case !d.failSafe.armed():
@@ -265,6 +280,7 @@ func (d *Device) updateNOC(_ context.Context, r *interaction.Request, fields tlv
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.received = append(d.received, req.NOC)
 	f := d.fabrics[r.Session.Fabric()]
 	switch {
 	case !d.failSafe.armed() || f == nil:

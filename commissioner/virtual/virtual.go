@@ -80,7 +80,8 @@ type Device struct {
 	services   map[string]dnssd.Service       // by what they stand for
 	ads        map[string]*dnssd.Registration // of these, while the device is on a network
 	station    station
-	wrong      int // passcodes in a row
+	wrong      int      // passcodes in a row
+	received   [][]byte // certificates, in TLV
 }
 
 // New is a device that is not yet reachable.

@@ -29,7 +29,9 @@ const maxDevices = 1 << 12
 type house struct {
 	discovery *dnssd.Conn
 	devices   []*virtual.Device
+	names     []string
 	closers   []io.Closer
+	out       *lines
 }
 
 // readyLine tells that a device can be paired, and how.
@@ -50,6 +52,15 @@ type switchLine struct {
 	On       bool   `json:"on"`
 }
 
+// certificatesLine tells which NOCs, in TLV, a light ever received, and which it
+// keeps.
+type certificatesLine struct {
+	Certificates string   `json:"certificates"` // name
+	Number       int      `json:"number"`
+	Received     [][]byte `json:"received"`
+	Kept         [][]byte `json:"kept"`
+}
+
 func (c *cli) start(maker *attesttest.Maker, out *lines, log *slog.Logger) (*house, error) {
 	if c.Bluetooth != "" && c.Count > 1 {
 		return nil, errors.New("a Bluetooth adapter is for one device")
@@ -61,7 +72,7 @@ func (c *cli) start(maker *attesttest.Maker, out *lines, log *slog.Logger) (*hou
 	if err != nil {
 		return nil, err
 	}
-	h := &house{discovery: discovery}
+	h := &house{discovery: discovery, out: out}
 	if err := c.fill(h, maker, out, log); err != nil {
 		h.close()
 		return nil, err
@@ -174,7 +185,7 @@ func (c *cli) one(h *house, ready *readyLine, payload setup.Payload, maker *atte
 		link.Close()
 		return err
 	}
-	h.devices = append(h.devices, d)
+	h.devices, h.names = append(h.devices, d), append(h.names, name)
 	if err := d.Start(); err != nil {
 		return err
 	}
@@ -193,12 +204,25 @@ func (h *house) commands(in io.Reader) {
 		case len(words) > 1:
 			number, err = strconv.Atoi(words[1])
 		}
-		if err != nil || words[0] != "press" || len(words) > 2 || number < 1 || number > len(h.devices) {
+		if err != nil || len(words) > 2 || number < 1 || number > len(h.devices) || !h.obey(words[0], number) {
 			fmt.Fprintf(os.Stderr, "gatehouse-virtual: not understood: %q\n", s.Text())
-			continue
 		}
-		h.devices[number-1].Press()
 	}
+}
+
+// obey reports whether there is such a command.
+func (h *house) obey(command string, number int) bool {
+	d := h.devices[number-1]
+	switch command {
+	case "press":
+		d.Press()
+	case "certificates":
+		received, kept := d.Certificates()
+		h.out.write(certificatesLine{h.names[number-1], number, received, kept})
+	default:
+		return false
+	}
+	return true
 }
 
 func (h *house) close() {

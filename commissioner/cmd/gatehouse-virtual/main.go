@@ -57,7 +57,7 @@ type cli struct {
 	Thread        string       `help:"File with the operational dataset, in hex, of the Thread network that lets the device in." placeholder:"FILE" type:"existingfile"`
 	Join          uint8        `help:"Networking status with which joining fails, whatever it is told; 0: it need not."`
 	Leaves        bool         `help:"Have one radio: leave Bluetooth to join the network."`
-	Stdin         bool         `help:"Read commands, one a line: press [NUMBER] presses a light's own button. End with the input."`
+	Stdin         bool         `help:"Read commands, one a line: press [NUMBER] presses a light's own button, certificates [NUMBER] prints which certificates it ever received and which it keeps. End with the input."`
 	Verbose       bool         `help:"Log what happens to standard error." short:"v"`
 }
 

@@ -23,7 +23,7 @@ func TestReadyAndPress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.commands(strings.NewReader("press 2\n\nnonsense\npress 3\n"))
+	h.commands(strings.NewReader("press 2\n\nnonsense\npress 3\ncertificates\n"))
 	h.close()
 	in := json.NewDecoder(&out)
 	for i, want := range []readyLine{{Ready: "Lamp 1", Serial: "S-1", Discriminator: 4095}, {Ready: "Lamp 2", Serial: "S-2", Discriminator: 0}} {
@@ -46,6 +46,10 @@ func TestReadyAndPress(t *testing.T) {
 	var got switchLine
 	if err := in.Decode(&got); err != nil || got != (switchLine{"Lamp 2", 2, true}) {
 		t.Errorf("%+v, %v", got, err)
+	}
+	var none certificatesLine
+	if err := in.Decode(&none); err != nil || none.Certificates != "Lamp 1" || none.Number != 1 || len(none.Received)+len(none.Kept) != 0 {
+		t.Errorf("%+v, %v", none, err)
 	}
 	if err := in.Decode(&got); err != io.EOF {
 		t.Errorf("and %+v", got)
