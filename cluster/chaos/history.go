@@ -142,7 +142,7 @@ func (h *History) Saw(o Op, s *fabric.State, nodes []cert.NodeID) {
 	all := make([]Op, len(nodes))
 	for i, n := range nodes {
 		all[i] = o
-		all[i].Key, all[i].Saw = n.String(), entryOf(s, n)
+		all[i].Key, all[i].Saw = n.String(), EntryOf(s, n)
 	}
 	h.add(all...)
 }
@@ -154,6 +154,21 @@ func (h *History) add(ops ...Op) {
 	for _, o := range ops {
 		if o.Return = h.clock; o.Outcome == Unknown {
 			o.Return = never
+		}
+		h.ops = append(h.ops, o)
+	}
+}
+
+// Put takes up calls that others stamped: all those of a history, or none. One
+// of unknown outcome never returns.
+func (h *History) Put(ops ...Op) {
+	h.lock.Lock()
+	defer h.lock.Unlock()
+	for _, o := range ops {
+		if o.Outcome == Unknown {
+			o.Return = never
+		} else {
+			h.clock = max(h.clock, o.Return)
 		}
 		h.ops = append(h.ops, o)
 	}
@@ -177,7 +192,8 @@ func (h *History) evictions() map[string]int64 {
 	return at
 }
 
-func entryOf(s *fabric.State, n cert.NodeID) Entry {
+// EntryOf is what a State has of a node.
+func EntryOf(s *fabric.State, n cert.NodeID) Entry {
 	if d := s.Devices[n]; d != nil {
 		return Entry{d.Phase, hex.EncodeToString(d.NOCHash), d.Name}
 	}
