@@ -20,33 +20,6 @@ func (c *Cluster) State() *fabric.State {
 	}
 }
 
-// recall works out what was known to be committed when the process ended.
-// Raft waits for a leader to say so again, and to recognise the leader takes
-// the trust state. (Its own RestoreCommittedLogs forgets the members.)
-func (c *Cluster) recall() error {
-	s := c.machine.state.Load()
-	first, err := c.store.FirstIndex()
-	if err != nil {
-		return err
-	}
-	for i := max(first, s.Index+1); i <= c.store.Committed(); i++ {
-		var l raft.Log
-		if err := c.store.GetLog(i, &l); err != nil {
-			return err
-		}
-		if l.Type != raft.LogCommand {
-			continue
-		}
-		cmd, err := decodeCommand(l.Data)
-		if err != nil {
-			return fmt.Errorf("log entry %d: %w", i, err)
-		}
-		s, _ = fabric.Apply(s, i, cmd) // refused, it was refused then
-	}
-	c.known.Store(s)
-	return nil
-}
-
 // Current is a State no older than the call, whoever leads.
 func (c *Cluster) Current(ctx context.Context) (*fabric.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)

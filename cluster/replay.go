@@ -1,0 +1,81 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"gatehouse/cluster/store"
+	"gatehouse/fabric"
+)
+
+// Entry is a command in the log, and the State after it.
+type Entry struct {
+	Index, Term uint64
+	Command     *fabric.Command
+	State       *fabric.State
+}
+
+// Replay tells of each command in the log of a gateway that does not run, after
+// its newest snapshot. committed is up to where the log is known to be
+// committed, at least: what follows may yet be replaced by the other gateways.
+func Replay(cfg Config, each func(Entry)) (committed uint64, err error) {
+	s, err := store.Open(cfg.store())
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	m := &machine{changed: func() {}}
+	m.state.Store(&fabric.State{})
+	snapshots, err := s.List()
+	if err == nil && len(snapshots) > 0 {
+		_, newest, openErr := s.Open(snapshots[0].ID)
+		if err = openErr; err == nil {
+			err = m.Restore(newest)
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	last, err := s.LastIndex()
+	if err == nil {
+		_, err = replay(s, m.state.Load(), last, each)
+	}
+	return s.Committed(), err
+}
+
+// recall works out what was known to be committed when the process ended.
+// Raft waits for a leader to say so again, and to recognise the leader takes
+// the trust state. (Its own RestoreCommittedLogs forgets the members.)
+func (c *Cluster) recall() error {
+	s, err := replay(c.store, c.machine.state.Load(), c.store.Committed(), func(Entry) {})
+	if err == nil {
+		c.known.Store(s)
+	}
+	return err
+}
+
+// replay applies the commands that follow a State, up to an index of the log.
+func replay(log *store.Store, s *fabric.State, last uint64, each func(Entry)) (*fabric.State, error) {
+	first, err := log.FirstIndex()
+	if err != nil {
+		return nil, err
+	}
+	for i := max(first, s.Index+1); i <= last; i++ {
+		var l raft.Log
+		if err := log.GetLog(i, &l); err != nil {
+			return nil, err
+		}
+		if l.Type != raft.LogCommand {
+			continue
+		}
+		cmd, err := decodeCommand(l.Data)
+		if err != nil {
+			return nil, fmt.Errorf("log entry %d: %w", i, err)
+		}
+		s, _ = fabric.Apply(s, i, cmd) // refused, it was refused then
+		each(Entry{i, l.Term, cmd, s})
+	}
+	return s, nil
+}

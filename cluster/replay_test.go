@@ -1,0 +1,50 @@
+package cluster
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gatehouse/fabric/cert"
+)
+
+// TestReplay holds that the log of a gateway that ended tells every command,
+// refused ones too, and the State that it had, with or without a snapshot.
+func TestReplay(t *testing.T) {
+	dir := bootstrap(t)
+	c := open(t, dir)
+	must(t, c, found())
+	must(t, c, reserve(7))
+	if _, err := c.Propose(t.Context(), reserve(7)); err == nil {
+		t.Fatal("a node id is given twice")
+	}
+	early := copied(t, dir)
+	if err := c.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	want := must(t, c, reserve(8))
+	closed(t, c)
+	for _, test := range []struct {
+		dir   string
+		nodes []cert.NodeID
+	}{{early, []cert.NodeID{7, 7}}, {dir, []cert.NodeID{8}}} {
+		var nodes []cert.NodeID
+		var last Entry
+		committed, err := Replay(config(t, test.dir), func(e Entry) {
+			if e.Command.Reserve != nil {
+				nodes = append(nodes, e.Command.Reserve.Node)
+			}
+			if e.Index <= last.Index || e.Term < last.Term || e.State.Index != e.Index {
+				t.Errorf("entry %d of term %d after %d of term %d, with a state of %d", e.Index, e.Term, last.Index, last.Term, e.State.Index)
+			}
+			last = e
+		})
+		if err != nil || committed == 0 || committed > last.Index || !slices.Equal(nodes, test.nodes) {
+			t.Errorf("reserved are %v, %v; committed up to %d of %d; %v", nodes, test.nodes, committed, last.Index, err)
+		}
+		if diff := cmp.Diff(want, last.State); test.dir == dir && diff != "" {
+			t.Error(diff)
+		}
+	}
+}
