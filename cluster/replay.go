@@ -17,13 +17,25 @@ type Entry struct {
 	State       *fabric.State
 }
 
+// Read is the State of a gateway that does not run, after all that is in its
+// log.
+func Read(cfg Config) (s *fabric.State, err error) {
+	_, s, err = read(cfg, func(Entry) {})
+	return s, err
+}
+
 // Replay tells of each command in the log of a gateway that does not run, after
 // its newest snapshot. committed is up to where the log is known to be
 // committed, at least: what follows may yet be replaced by the other gateways.
 func Replay(cfg Config, each func(Entry)) (committed uint64, err error) {
+	committed, _, err = read(cfg, each)
+	return committed, err
+}
+
+func read(cfg Config, each func(Entry)) (committed uint64, after *fabric.State, err error) {
 	s, err := store.Open(cfg.store())
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	m := &machine{changed: func() {}}
@@ -36,13 +48,13 @@ func Replay(cfg Config, each func(Entry)) (committed uint64, err error) {
 		}
 	}
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	last, err := s.LastIndex()
 	if err == nil {
-		_, err = replay(s, m.state.Load(), last, each)
+		after, err = replay(s, m.state.Load(), last, each)
 	}
-	return s.Committed(), err
+	return s.Committed(), after, err
 }
 
 // recall works out what was known to be committed when the process ended.

@@ -43,6 +43,9 @@ func TestReplay(t *testing.T) {
 		if err != nil || committed == 0 || committed > last.Index || !slices.Equal(nodes, test.nodes) {
 			t.Errorf("reserved are %v, %v; committed up to %d of %d; %v", nodes, test.nodes, committed, last.Index, err)
 		}
+		if s, err := Read(config(t, test.dir)); err != nil || s != nil && s.Index != last.Index {
+			t.Errorf("read: %v, %v", s, err)
+		}
 		if diff := cmp.Diff(want, last.State); test.dir == dir && diff != "" {
 			t.Error(diff)
 		}

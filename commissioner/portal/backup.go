@@ -27,19 +27,26 @@ type BackupInfo struct {
 	Behind bool `json:"behind,omitempty"`
 }
 
+// Backup is a backup of a State that only the recovery kit opens.
+func Backup(s *fabric.State, now time.Time, behind bool) (file []byte, info BackupInfo, err error) {
+	info = BackupInfo{s.Home.FabricID.String(), now.UTC(), s.Index, len(s.Devices), behind}
+	var b bytes.Buffer
+	err = backup.Write(&b, s, info.Taken)
+	if errors.Is(err, fabric.ErrNoRecovery) {
+		err = &commissioner.Failure{Code: "recovery-kit-too-old", Message: err.Error(),
+			Remedy: "found a new home with this release and pair the devices again; until then, keep copies of the whole state directory of a gateway that is stopped"}
+	}
+	return b.Bytes(), info, err
+}
+
 // backup also works where the other gateways are lost: then it is most needed.
 func (p *Portal) backup(w http.ResponseWriter, r *http.Request) error {
-	s, err := p.C.Ledger.Current(r.Context())
-	if err != nil {
+	s, behind := p.C.Ledger.Current(r.Context())
+	if behind != nil {
 		s = p.C.Ledger.State()
 	}
-	info := BackupInfo{s.Home.FabricID.String(), p.now().UTC(), s.Index, len(s.Devices), err != nil}
-	var file bytes.Buffer
-	switch err := backup.Write(&file, s, info.Taken); {
-	case errors.Is(err, fabric.ErrNoRecovery):
-		return &commissioner.Failure{Code: "recovery-kit-too-old", Message: err.Error(),
-			Remedy: "found a new home with this release and pair the devices again; until then, keep copies of the whole state directory of a gateway that is stopped"}
-	case err != nil:
+	file, info, err := Backup(s, p.now(), behind != nil)
+	if err != nil {
 		return err
 	}
 	header, err := json.Marshal(info)
@@ -48,7 +55,7 @@ func (p *Portal) backup(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set(BackupHeader, string(header))
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Length", strconv.Itoa(file.Len()))
-	_, err = w.Write(file.Bytes())
+	w.Header().Set("Content-Length", strconv.Itoa(len(file)))
+	_, err = w.Write(file)
 	return err
 }

@@ -126,6 +126,9 @@ func enrolFailure(err error) error {
 	return err
 }
 
+// LostRemedy is the way out for a gateway whose home has lost the others.
+const LostRemedy = "stop this gateway, run `gatehouse backup FILE` on it, and `gatehouse restore FILE` into another --state"
+
 // Evicted is the answer to an eviction.
 type Evicted struct {
 	Gateway string `json:"evicted"`
@@ -141,7 +144,7 @@ func (p *Portal) evictGateway(w http.ResponseWriter, r *http.Request) error {
 	err = p.M.Steward.Evict(ctx, g.Node, r.URL.Query().Get("reason"))
 	switch {
 	case errors.Is(err, steward.ErrNeedsKit):
-		return &commissioner.Failure{Code: "recovery-kit-needed", Message: err.Error(), Remedy: "switch that gateway on once more and evict it then"}
+		return &commissioner.Failure{Code: "recovery-kit-needed", Message: err.Error(), Remedy: "switch that gateway on once more and evict it then; if it is lost for good, bring the home back with the recovery kit: " + LostRemedy}
 	case err != nil:
 		return commissioner.Explain(err, commissioner.CodeCommit)
 	}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"gatehouse/commissioner"
+	"gatehouse/commissioner/portal"
 )
 
 // api is what is answered on the unix socket: while the gateway waits for
@@ -34,7 +35,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		(*h).ServeHTTP(w, r)
 		return
 	}
-	f := commissioner.Failure{Code: "gateway-waits", Message: "this gateway is not ready yet", Remedy: "switch the home's other gateways on and connect them to the network"}
+	f := commissioner.Failure{Code: "gateway-waits", Message: "this gateway is not ready yet", Remedy: "switch the home's other gateways on and connect them to the network; if they are lost for good, " + portal.LostRemedy}
 	if why := a.why.Load(); why != nil {
 		f.Message += ": " + *why
 	}

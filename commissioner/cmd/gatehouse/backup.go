@@ -25,6 +25,7 @@ import (
 
 type backupCmd struct {
 	File string `arg:"" help:"File to write; it must not exist." type:"path"`
+	TPM  string `name:"tpm" help:"Where the TPM is that has the gateway's keys, as for serve; for a gateway that does not run." default:"auto" env:"GATEHOUSE_TPM"`
 }
 
 // backedUp is what backup tells.
@@ -38,6 +39,9 @@ func (c *backupCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	data, info, err := g.fetchBackup(ctx)
+	if errors.Is(err, errNoDaemon) {
+		data, info, err = g.readBackup(c.TPM)
+	}
 	if err != nil {
 		return err
 	}
@@ -59,6 +63,26 @@ func count(n int, what string) string {
 		what += "s"
 	}
 	return fmt.Sprintf("%d %s", n, what)
+}
+
+// readBackup is a backup of the home of a gateway that does not run: of all
+// that has reached it. The other gateways may know more; what only this one
+// knows may never have been committed, and does no harm.
+func (g *globals) readBackup(tpm string) (data []byte, info portal.BackupInfo, err error) {
+	if !cluster.Exists(cluster.Config{Dir: found.LogDir(g.State)}) {
+		return nil, info, errNoHome
+	}
+	keys, err := loadKeys(g.State, tpm)
+	if err != nil {
+		return nil, info, err
+	}
+	config := clusterConfig(slog.New(slog.DiscardHandler))
+	config.Dir, config.Node = found.LogDir(g.State), keys.Node
+	s, err := cluster.Read(config)
+	if err != nil {
+		return nil, info, err
+	}
+	return portal.Backup(s, clock(), len(s.Members()) > 1)
 }
 
 // fetchBackup is a backup of the home of the gateway that runs here.
