@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -89,7 +87,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"waitfile": waitFile, "waitgateway": waitGateway, "codeto": codeTo, "canary": canary, "lacks": lacksText, "exits": exits,
+			"waitfile": waitFile, "waitgateway": waitGateway, "codeto": codeTo, "canary": canary, "answers": answers, "keysleak": keysLeak, "lacks": lacksText, "exits": exits,
 			"waitfor": waitFor, "waitrefused": waitRefused, "join": fresh.join, "joined": fresh.joined,
 		},
 	})
@@ -176,40 +174,6 @@ func codeTo(ts *testscript.TestScript, _ bool, args []string) {
 	s := bufio.NewScanner(f)
 	s.Scan()
 	ts.Setenv(args[0], s.Text())
-}
-
-// canary fails if the light's passcode, in any form that a log might take, is
-// in a file of the state directory or in the gateway's output.
-func canary(ts *testscript.TestScript, _ bool, files []string) {
-	payloads, err := setup.Parse(ts.Getenv("CODE"))
-	ts.Check(err)
-	passcode := payloads[0].Passcode.Reveal()
-	for _, f := range append(files, ts.Getenv("GATEHOUSE_STATE")) {
-		lacks(ts, f, fmt.Sprintf("%08d", passcode), fmt.Sprintf("%x", passcode), ts.Getenv("CODE"))
-	}
-}
-
-// lacksText fails if a file, or one below a directory, holds one of the texts
-// that are the lines of another file.
-func lacksText(ts *testscript.TestScript, _ bool, args []string) {
-	lacks(ts, args[0], strings.Fields(ts.ReadFile(args[1]))...)
-}
-
-func lacks(ts *testscript.TestScript, root string, forms ...string) {
-	walk := func(path string, info os.FileInfo, err error) error {
-		if err != nil || !info.Mode().IsRegular() {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		ts.Check(err)
-		for _, form := range forms {
-			if bytes.Contains(data, []byte(form)) {
-				ts.Fatalf("%s holds the secret %q", path, form)
-			}
-		}
-		return nil
-	}
-	ts.Check(filepath.Walk(ts.MkAbs(root), walk))
 }
 
 // exits runs gatehouse and holds its exit code against the first argument.
