@@ -163,11 +163,15 @@ func Open(cfg Config) (*Cluster, error) {
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
 	}
+	transport := cfg.transport()
+	if transport.LocalAddr() != raft.ServerAddress(cfg.id()) { // by which Raft names this gateway in votes
+		return nil, errors.Join(fmt.Errorf("the transport's address is %q, not %s", transport.LocalAddr(), cfg.id()), s.Close())
+	}
 	c := &Cluster{cfg: cfg, store: s, closed: make(chan struct{})}
 	c.machine = &machine{changed: c.watchers.notify, fatal: cfg.Fatal, committed: s.Commit}
 	c.machine.state.Store(&fabric.State{})
 	c.known.Store(&fabric.State{})
-	if c.raft, err = raft.NewRaft(cfg.raft(), c.machine, s, s, s, cfg.transport()); err != nil {
+	if c.raft, err = raft.NewRaft(cfg.raft(), c.machine, s, s, s, transport); err != nil {
 		return nil, errors.Join(fmt.Errorf("take up the trust state in %s: %w", cfg.Dir, errors.Join(err, c.machine.refused)), s.Close())
 	}
 	if err := c.recall(); err != nil {

@@ -84,7 +84,7 @@ func Open(cfg Config) (*Member, error) {
 	m.wire = wire.New(wire.Config{Identity: m.identity, Admit: m.admit, Locate: cfg.Locate, Dial: cfg.Dial, Log: cfg.Log}, cfg.Listener)
 	m.Client = m.wire.Client()
 	c := cfg.Cluster
-	c.Dir, c.Node, c.Peers, c.Transport = found.LogDir(cfg.Dir), m.Node, m.Client, cluster.NewTransport(m.wire.Raft(), c.Log)
+	c.Dir, c.Node, c.Peers, c.Transport = found.LogDir(cfg.Dir), m.Node, m.Client, cluster.NewTransport(m.wire.Raft(m.Node), c.Log)
 	if m.Cluster, err = cluster.Open(c); err != nil {
 		return nil, errors.Join(err, m.wire.Close())
 	}

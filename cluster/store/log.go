@@ -142,9 +142,11 @@ func (s *Store) DeleteRange(low, high uint64) error {
 		case m.Last == 0 || low > high:
 			return nil
 		case low == m.First && high == m.Last:
-			m.First, m.Last = 0, 0
+			m.First, m.Last = 0, 0 // a snapshot covers it
 		case low == m.First:
 			m.First = high + 1
+		case low <= m.Committed:
+			return fmt.Errorf("log entries from %d on would be taken back, and those up to %d are committed", low, m.Committed)
 		case high == m.Last:
 			m.Last = low - 1
 		default:

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -51,12 +52,38 @@ func (s *Store) now() summary {
 	return s.summary
 }
 
-// Set keeps a value.
+// Raft's own keys.
+const (
+	currentTerm = "CurrentTerm"
+	votedTerm   = "LastVoteTerm"
+	votedFor    = "LastVoteCand"
+)
+
+// Set keeps a value, which must not be empty. What Raft must never do, and would lose what is committed,
+// is as good as a disk that fails: to take back a term, and to vote twice in
+// one.
 func (s *Store) Set(key, value []byte) error {
+	if len(value) == 0 { // Raft would take a vote for nobody for none
+		return s.fail(fmt.Errorf("%q would be empty", key))
+	}
 	return s.update(func(_ *bbolt.Tx, m *summary) error {
 		values := maps.Clone(m.Values) // the old one is still being read
 		if values == nil {
 			values = make(map[string][]byte)
+		}
+		switch order := bytes.Compare(value, values[string(key)]); string(key) { // big-endian numbers
+		case currentTerm:
+			if order < 0 {
+				return fmt.Errorf("term %x would follow %x", value, values[currentTerm])
+			}
+		case votedTerm:
+			if order < 0 || order == 0 && values[votedFor] != nil {
+				return fmt.Errorf("there would be a second vote in term %x, or one after it in %x", values[votedTerm], value)
+			}
+			// Raft writes the term first. A crash before it writes who got the
+			// vote must not leave the one of before: Raft would grant that one
+			// another vote, without a look at its log.
+			delete(values, votedFor)
 		}
 		values[string(key)] = append([]byte{}, value...)
 		m.Values = values

@@ -252,3 +252,72 @@ func TestWritersAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// fresh is an empty state.
+func fresh(t *testing.T) Config {
+	t.Helper()
+	cfg := config(t, t.TempDir())
+	if err := Create(cfg, nil); err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// TestRaftsPromises: what loses committed entries in the end is as bad as a
+// disk that fails.
+func TestRaftsPromises(t *testing.T) {
+	vote := func(s *Store, term uint64, candidate string) error {
+		if err := s.SetUint64([]byte("LastVoteTerm"), term); err != nil {
+			return err
+		}
+		return s.Set([]byte("LastVoteCand"), []byte(candidate))
+	}
+	for name, c := range map[string]struct {
+		do    func(*Store) error
+		fatal bool
+	}{
+		"the next term":            {func(s *Store) error { return s.SetUint64([]byte("CurrentTerm"), 8) }, false},
+		"the term again":           {func(s *Store) error { return s.SetUint64([]byte("CurrentTerm"), 7) }, false},
+		"a term taken back":        {func(s *Store) error { return s.SetUint64([]byte("CurrentTerm"), 6) }, true},
+		"a vote in the next term":  {func(s *Store) error { return vote(s, 8, "b") }, false},
+		"a second vote":            {func(s *Store) error { return vote(s, 7, "b") }, true},
+		"a vote in an older term":  {func(s *Store) error { return vote(s, 6, "b") }, true},
+		"a vote for nobody":        {func(s *Store) error { return vote(s, 8, "") }, true},
+		"entries taken back":       {func(s *Store) error { return s.DeleteRange(6, 6) }, false},
+		"committed ones too":       {func(s *Store) error { return s.DeleteRange(5, 6) }, true},
+		"committed ones compacted": {func(s *Store) error { return s.DeleteRange(1, 3) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := fresh(t)
+			fatal := false
+			cfg.Fatal = func(error) { fatal = true }
+			s := opened(t, cfg)
+			if err := errors.Join(s.SetUint64([]byte("CurrentTerm"), 7), vote(s, 7, "a")); err != nil {
+				t.Fatal(err)
+			}
+			s.Commit(5)
+			for i := uint64(1); i <= 6; i++ {
+				if err := s.StoreLog(&raft.Log{Index: i, Term: 7}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := c.do(s); fatal != c.fatal || (err != nil) != c.fatal {
+				t.Errorf("%v; fatal: %v", err, fatal)
+			}
+		})
+	}
+}
+
+// TestVoteCutShort: the power goes between a vote's term and its candidate. The
+// candidate of the vote before must not get this one.
+func TestVoteCutShort(t *testing.T) {
+	s := opened(t, fresh(t))
+	for _, err := range []error{s.SetUint64([]byte("LastVoteTerm"), 7), s.Set([]byte("LastVoteCand"), []byte("a")), s.SetUint64([]byte("LastVoteTerm"), 8)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if candidate, err := s.Get([]byte("LastVoteCand")); candidate != nil || err != nil {
+		t.Errorf("%q, %v", candidate, err)
+	}
+}

@@ -8,14 +8,19 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"gatehouse/fabric/cert"
 )
 
-// Raft is what raft.NewNetworkTransport needs. A server's address is its node
-// id, as cert.NodeID writes it. Closing it, which the transport does, closes
+// Raft is what raft.NewNetworkTransport needs, of the gateway self. A server's
+// address is its node id, as cert.NodeID writes it. Closing it, which the transport does, closes
 // every connection of Raft, where the transport alone would leave them.
-func (w *Wire) Raft() raft.StreamLayer { return stream{w.raft} }
+func (w *Wire) Raft(self cert.NodeID) raft.StreamLayer { return stream{w.raft, self} }
 
-type stream struct{ *door }
+type stream struct {
+	*door
+	self cert.NodeID
+}
 
 func (s stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	to, err := parseNode(string(address))
@@ -35,14 +40,9 @@ func (s stream) Close() error {
 	return nil
 }
 
-// Addr is this gateway as others dial it.
-func (s stream) Addr() net.Addr {
-	id := s.wire.cfg.Identity()
-	if id == nil {
-		return nodeAddr("")
-	}
-	return nodeAddr(id.Node.String())
-}
+// Addr is this gateway as others dial it. Raft asks once, maybe before there
+// is an Identity, and votes for itself by this name.
+func (s stream) Addr() net.Addr { return nodeAddr(s.self.String()) }
 
 // nodeAddr is a node id as an address.
 type nodeAddr string

@@ -60,7 +60,7 @@ func vote(t *testing.T, gateways []*gateway) []*voter {
 	for _, g := range gateways {
 		v := &voter{gateway: g}
 		v.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-			Stream: g.Raft(), MaxPool: 3, Timeout: time.Second, Logger: hclog.NewNullLogger()})
+			Stream: g.Raft(g.node), MaxPool: 3, Timeout: time.Second, Logger: hclog.NewNullLogger()})
 		cfg := raft.DefaultConfig()
 		cfg.LocalID, cfg.Logger, cfg.NoLegacyTelemetry = raft.ServerID(g.node.String()), hclog.NewNullLogger(), true
 		store, snapshots := raft.NewInmemStore(), raft.NewInmemSnapshotStore()

@@ -2,7 +2,7 @@
 // 1.3 over one TCP port, with the gateways' own node certificates.
 //
 //	w := wire.New(cfg, listener)
-//	transport := raft.NewNetworkTransport(w.Raft(), …) // addresses are node ids
+//	transport := raft.NewNetworkTransport(w.Raft(node), …) // addresses are node ids
 //	server := &http.Server{ConnContext: wire.ConnContext, …}
 //	go server.Serve(w.HTTP())                          // handlers ask wire.Peer(r.Context())
 //	w.Client().Get(wire.URL(node, "/path"))

@@ -24,7 +24,7 @@ import (
 
 // echo answers every Raft connection with what it says.
 func (g *gateway) echo() {
-	l := g.Raft()
+	l := g.Raft(g.node)
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -79,7 +79,7 @@ func TestBothProtocols(t *testing.T) {
 	b.echo()
 	b.serve()
 
-	c, err := a.Raft().Dial(raft.ServerAddress(b.node.String()), time.Second)
+	c, err := a.Raft(a.node).Dial(raft.ServerAddress(b.node.String()), time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,10 +102,10 @@ func TestBothProtocols(t *testing.T) {
 	if n := len(b.open()); n != 2 {
 		t.Errorf("%d connections are open, want one of each protocol", n)
 	}
-	if a.Raft().Addr().String() != "000000000000000A" || b.HTTP().Addr().String() != b.addr.String() {
+	if a.Raft(a.node).Addr().String() != "000000000000000A" || b.HTTP().Addr().String() != b.addr.String() {
 		t.Error("addresses are wrong")
 	}
-	if c, err := a.Raft().Dial("B", time.Second); err == nil {
+	if c, err := a.Raft(a.node).Dial("B", time.Second); err == nil {
 		c.Close()
 		t.Error("a short node id is an address")
 	}
@@ -287,8 +287,8 @@ func TestOwnCertificate(t *testing.T) {
 	wants(t, dialRaft(none, b.node), "no certificate yet")
 	wants(t, dialRaft(b, 0xA), "")
 	none.log.eventually(t, "no certificate yet")
-	if none.Raft().Addr().String() != "" {
-		t.Error("nobody has an address")
+	if none.Raft(0xA).Addr().String() != "000000000000000A" {
+		t.Error("who has no certificate yet would vote for nobody")
 	}
 }
 
@@ -417,7 +417,7 @@ func TestNobodyAnswers(t *testing.T) {
 	defer silent.Close()
 	h.move(0xB, addrOf(gone), addrOf(silent))
 	start := time.Now()
-	_, err = a.Raft().Dial(raft.ServerAddress(cert.NodeID(0xB).String()), 300*time.Millisecond)
+	_, err = a.Raft(a.node).Dial(raft.ServerAddress(cert.NodeID(0xB).String()), 300*time.Millisecond)
 	wants(t, err, "000000000000000B", gone.Addr().String(), "refused", silent.Addr().String(), "does not answer in time")
 	if took := time.Since(start); took < 250*time.Millisecond || took > time.Second {
 		t.Errorf("it took %v to give up after 300 ms", took)
@@ -460,7 +460,7 @@ func TestDoorIsShut(t *testing.T) {
 	if err := talk(c); err != nil {
 		t.Fatal(err)
 	}
-	b.Raft().Close()
+	b.Raft(b.node).Close()
 	if talk(c) == nil {
 		t.Error("Raft goes on after it was closed")
 	}
@@ -506,7 +506,7 @@ func TestClose(t *testing.T) {
 	if err := dialRaft(a, b.node); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("dial after Close: %v", err)
 	}
-	if _, err := a.Raft().Accept(); !errors.Is(err, net.ErrClosed) {
+	if _, err := a.Raft(a.node).Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("accept after Close: %v", err)
 	}
 	until(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= before })
