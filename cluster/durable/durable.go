@@ -61,6 +61,22 @@ func write(f *os.File, data []byte) error {
 	return f.Sync()
 }
 
+// MakeDir makes a directory and those above it that are missing, readable by
+// its owner only. One that is there is no error, but may not yet be one that
+// lasts.
+func MakeDir(step Step, dir string) error {
+	parent := filepath.Dir(dir)
+	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
+		if err := MakeDir(step, parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return SyncDir(step, parent)
+}
+
 // Rename gives a file that is synced already its name.
 func Rename(step Step, from, to string) error {
 	if err := step.Do("rename", func() error { return os.Rename(from, to) }); err != nil {

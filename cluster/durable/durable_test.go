@@ -77,3 +77,18 @@ func TestRemove(t *testing.T) {
 		t.Error("the file is still there")
 	}
 }
+
+// TestMakeDir makes every directory on the way last, and one that is there
+// already, too: whoever made it may have died before.
+func TestMakeDir(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "one", "two")
+	for _, want := range []int{2, 1} {
+		syncs := 0
+		if err := MakeDir(func(_ string, do func() error) error { syncs++; return do() }, dir); err != nil || syncs != want {
+			t.Errorf("%d directories synced, want %d: %v", syncs, want, err)
+		}
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
+}

@@ -80,10 +80,7 @@ func Begin(ctx context.Context, c Config, was *fabric.State, first func(keyfile.
 	if c.Random == nil {
 		c.Random = rand.Reader
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := durable.SyncDir(c.Cluster.Step, filepath.Dir(c.Dir)); err != nil {
+	if err := durable.MakeDir(c.Cluster.Step, c.Dir); err != nil {
 		return nil, err
 	}
 	// One that has joined and knows nothing of its home yet looks new, too.

@@ -95,10 +95,11 @@ func create(cfg Config, first func(*Store) error) error {
 	if _, err := os.Lstat(cfg.database()); !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(errors.New("there is one already"), err)
 	}
-	if err := os.MkdirAll(filepath.Join(cfg.Dir, snapshotsDir), 0o700); err != nil {
+	if err := durable.MakeDir(step, cfg.Dir); err != nil {
 		return err
 	}
-	if err := durable.SyncDir(step, filepath.Dir(cfg.Dir)); err != nil {
+	// To last before the database has its name: one without the other is not whole.
+	if err := durable.MakeDir(step, filepath.Join(cfg.Dir, snapshotsDir)); err != nil {
 		return err
 	}
 	if left, err := snapshotFiles(cfg.Dir); err != nil || len(left) > 0 {

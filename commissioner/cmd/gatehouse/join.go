@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"gatehouse/cluster"
+	"gatehouse/cluster/durable"
 	"gatehouse/cluster/found"
 	"gatehouse/cluster/keyfile"
 	"gatehouse/commissioner"
@@ -80,7 +81,7 @@ func (c *joinCmd) keys(dir string) (keyfile.Keys, error) {
 	if !errors.Is(err, errNoHome) {
 		return keys, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MakeDir(nil, dir); err != nil {
 		return keys, err
 	}
 	node, err := new(fabric.State).DrawNode(rand.Reader) // it knows of none that were given
