@@ -32,6 +32,28 @@ func compact(t *testing.T, dir string, high uint64) {
 	}
 }
 
+// patch changes a branch of the log's tree. There is one once the log is long.
+func patch(t *testing.T, dir string, change func(page []byte)) {
+	t.Helper()
+	s := opened(t, config(t, dir))
+	if err := errors.Join(s.StoreLogs(entries(10, 300)), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, databaseName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta := newestMeta(b)
+	for p, size := b, int(octets.Uint32(meta[8:])); len(p) > 0; p = p[size:] {
+		if octets.Uint16(p[8:]) == branchPage {
+			change(p[:size])
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, databaseName), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func flip(t *testing.T, path string, at int) {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -61,6 +83,10 @@ func TestDamageIsRefused(t *testing.T) {
 	}{
 		"database missing": {func(t *testing.T, dir string) { os.Remove(database(dir)) }, "missing"},
 		"database empty":   {func(t *testing.T, dir string) { os.Truncate(database(dir), 0) }, "empty"},
+		"pages in a circle": {func(t *testing.T, dir string) {
+			patch(t, dir, func(page []byte) { octets.PutUint64(page[pageHead+8:], octets.Uint64(page)) })
+		}, "in use twice"},
+		"page lost":        {func(t *testing.T, dir string) { patch(t, dir, func(page []byte) { clear(page) }) }, wayOut},
 		"database cut off": {func(t *testing.T, dir string) { os.Truncate(database(dir), 8192) }, wayOut},
 		"no database":      {func(t *testing.T, dir string) { os.WriteFile(database(dir), bytes.Repeat([]byte("x"), 65536), 0o600) }, "damaged"},
 		"another database": {func(t *testing.T, dir string) {
@@ -84,7 +110,7 @@ func TestDamageIsRefused(t *testing.T) {
 			os.RemoveAll(filepath.Join(dir, snapshotsDir))
 			os.Mkdir(filepath.Join(dir, snapshotsDir), 0o700)
 		}, "snapshots were lost"},
-		"snapshots' directory missing": {func(t *testing.T, dir string) { os.RemoveAll(filepath.Join(dir, snapshotsDir)) }, "snapshots"},
+		"snapshots' directory missing": {func(t *testing.T, dir string) { os.RemoveAll(filepath.Join(dir, snapshotsDir)) }, wayOut},
 		"older snapshot only":          {func(t *testing.T, dir string) { compact(t, dir, 6) }, "snapshots were lost"},
 		"snapshot damaged":             {func(t *testing.T, dir string) { flip(t, newest(t, dir), 60) }, older},
 		"snapshot cut off":             {func(t *testing.T, dir string) { os.Truncate(newest(t, dir), 70) }, older},
@@ -179,6 +205,39 @@ func FuzzSnapshotFile(f *testing.F) {
 			if _, err := encodeSnapshot(h, state); err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// FuzzPages overwrites a part of a database: it is refused, or bbolt can make
+// something of it, without an end of memory or of the stack.
+func FuzzPages(f *testing.F) {
+	dir := f.TempDir()
+	err := Create(config(f, dir), func(s *Store) error { return s.StoreLogs(entries(1, 200)) })
+	if err != nil {
+		f.Fatal(err)
+	}
+	whole, err := os.ReadFile(filepath.Join(dir, databaseName))
+	if err != nil {
+		f.Fatal(err)
+	}
+	first := 2 * os.Getpagesize() // behind the metas, which have checksums
+	f.Add(uint32(0), []byte{})
+	for at := 0; at+first < len(whole); at += os.Getpagesize() {
+		f.Add(uint32(at), whole[first:first+64])
+		f.Add(uint32(at)+10, []byte{0xFF, 0xFF, 1})
+		f.Add(uint32(at)+24, bytes.Clone(whole[at+first:at+first+8]))
+	}
+	f.Fuzz(func(t *testing.T, at uint32, patch []byte) {
+		b := bytes.Clone(whole)
+		copy(b[first+int(at)%(len(b)-first):], patch)
+		cfg := config(t, t.TempDir())
+		cfg.Fatal = func(error) {}
+		if err := errors.Join(os.Mkdir(filepath.Join(cfg.Dir, snapshotsDir), 0o700), os.WriteFile(cfg.database(), b, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := Open(cfg); err == nil {
+			s.Close()
 		}
 	})
 }

@@ -73,6 +73,9 @@ func guard(do func() error) (err error) {
 }
 
 func (s *Store) openDatabase() error {
+	if err := checkPages(s.cfg.database()); err != nil {
+		return fmt.Errorf("%s is damaged: %w; %s", databaseName, err, wayOut)
+	}
 	o := options()
 	o.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
@@ -160,7 +163,10 @@ func (s *Store) checkLog(tx *bbolt.Tx) error {
 // begins.
 func (s *Store) checkCovered() error {
 	snapshots, err := s.List()
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s is missing: the snapshots were lost or not copied; %s", snapshotsDir, wayOut)
+	case err != nil:
 		return fmt.Errorf("%w; %s", err, older)
 	}
 	var covered uint64
