@@ -6,6 +6,13 @@ import (
 	"math/rand/v2"
 )
 
+// Limits of ours: in how many random ways what was not synced is lost after each
+// op, and of how many changes of names each set is.
+const (
+	losses  = 2
+	allSets = 4
+)
+
 // Page is what a database and a file system write at once, in octets.
 const Page = 4096
 
@@ -31,11 +38,8 @@ func (c Cut) String() string {
 	return fmt.Sprintf("power cut %s call %d (%v) %s", c.Way, c.At, c.Op, c.Part)
 }
 
-// losses are in how many random ways what was not synced is lost, after each
-// op, apart from all of it.
-const losses = 2
-
-// Cuts are power cuts at every n-th op: right after it; in the middle of it, at
+// Cuts are power cuts at every n-th op, and at all that are about names or
+// sizes: right after it; in the middle of it, at
 // first, last and random sectors and pages, where either what is before or
 // what is behind is on the disk; and with what was not synced lost.
 func Cuts(ops []Op, n int, seed uint64) iter.Seq[Cut] {
@@ -48,7 +52,7 @@ func Cuts(ops []Op, n int, seed uint64) iter.Seq[Cut] {
 				cut.Way, cut.Part, cut.Tree = way, part, tree
 				return yield(cut)
 			}
-			now := at%n == 0
+			now := at%n == 0 || o.Kind != Note && o.Kind != Write && o.Kind != Sync
 			if now && o.Kind == Write && !tears(d, o, r, put) {
 				return
 			}
@@ -88,8 +92,16 @@ func loses(d *Disk, r *rand.Rand, put func(way, part string, tree Tree) bool) bo
 	if !put(Lost, "all", d.Lasting()) {
 		return false
 	}
-	for i := range losses {
-		if !put(Lost, fmt.Sprintf("some, %d", i), d.Lost(r)) {
+	ways := losses
+	if d.Names() <= allSets {
+		ways = max(ways, 1<<d.Names())
+	}
+	for i := range ways {
+		kept := uint64(i)
+		if ways == losses {
+			kept = r.Uint64()
+		}
+		if !put(Lost, fmt.Sprintf("some, %d", i), d.Lost(r, kept)) {
 			return false
 		}
 	}

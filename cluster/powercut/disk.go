@@ -144,12 +144,12 @@ func (d *Disk) Lasting() Tree {
 }
 
 // Lost is the directory if any part of what need not be on the disk is lost:
-// of writes each sector for itself, of names each change for itself. A file
-// may have grown though nothing was written into it.
-func (d *Disk) Lost(r *rand.Rand) Tree {
+// of writes each sector for itself, of changes of names those that are not in
+// the bit set kept. A file may have grown though nothing was written into it.
+func (d *Disk) Lost(r *rand.Rand, kept uint64) Tree {
 	names := maps.Clone(d.lasting)
-	for _, c := range d.changes {
-		if r.IntN(2) == 0 {
+	for i, c := range d.changes {
+		if kept>>i&1 != 0 {
 			c.apply(names)
 		}
 	}
@@ -178,6 +178,9 @@ func (f *file) lost(r *rand.Rand) []byte {
 	}
 	return contents
 }
+
+// Names are how many changes of names need not be on the disk.
+func (d *Disk) Names() int { return len(d.changes) }
 
 // Settled reports whether all that was done would last.
 func (d *Disk) Settled() bool {

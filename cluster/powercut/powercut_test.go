@@ -117,7 +117,7 @@ func TestLost(t *testing.T) {
 	long := string(append([]byte("onetTHREE"), make([]byte, 691)...))
 	seen, r := map[string]bool{}, rand.New(rand.NewPCG(1, 1))
 	for range 200 {
-		got := d.Lost(r)
+		got := d.Lost(r, r.Uint64())
 		delete(got, "old")
 		seen[fmt.Sprintf("%q", got)] = true
 	}
@@ -151,7 +151,7 @@ func TestSectors(t *testing.T) {
 	d.Do(Op{Kind: Write, Path: "a", File: 1, Data: data})
 	r, seen := rand.New(rand.NewPCG(1, 1)), map[string]bool{}
 	for range 500 {
-		got := d.Lost(r)["a"]
+		got := d.Lost(r, r.Uint64())["a"]
 		for from := 0; from < len(got); from += Sector {
 			if s := got[from : from+Sector]; slices.Min(s) != slices.Max(s) {
 				t.Fatal("a sector was torn")
@@ -167,7 +167,7 @@ func TestSectors(t *testing.T) {
 		t.Error("a sync that began before a write ended made it last")
 	}
 	d.Do(Op{Kind: Sync, Path: "a", File: 1, Before: 3})
-	if got := d.Lost(r)["a"]; !d.Settled() || !slices.Equal(got, data) {
+	if got := d.Lost(r, r.Uint64())["a"]; !d.Settled() || !slices.Equal(got, data) {
 		t.Error("a write that was synced was lost")
 	}
 }
