@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,11 +77,15 @@ func must(t testing.TB, c *Cluster, cmd fabric.Command) *fabric.State {
 // copied is what a power cut would leave now: the directory, copied.
 func copied(t testing.TB, dir string) string {
 	t.Helper()
-	to := filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
+	for {
+		to := filepath.Join(t.TempDir(), "copy")
+		err := os.CopyFS(to, os.DirFS(dir))
+		if err == nil {
+			return to
+		} else if !errors.Is(err, fs.ErrNotExist) { // a file that got its name meanwhile
+			t.Fatal(err)
+		}
 	}
-	return to
 }
 
 func TestReopen(t *testing.T) {
