@@ -63,6 +63,9 @@ func (t *tracer) begin() error {
 		}
 		t.add(Op{Kind: SyncDir, Path: filepath.Dir(name), Before: len(t.ops)})
 	}
+	for i := range t.ops {
+		t.ops[i].There = true
+	}
 	return nil
 }
 
@@ -114,10 +117,10 @@ func (t *tracer) run(out *os.File, argv []string) error {
 	if !status.Stopped() {
 		return fmt.Errorf("%w: it did not stop at its start", ErrNotPermitted)
 	}
-	if t.mem, err = os.Open(fmt.Sprintf("/proc/%d/mem", t.pid)); err == nil {
-		defer t.mem.Close()
-		err = unix.PtraceSetOptions(t.pid, unix.PTRACE_O_TRACESYSGOOD|unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_EXITKILL)
+	if err = t.memory(); err == nil {
+		err = unix.PtraceSetOptions(t.pid, unix.PTRACE_O_TRACESYSGOOD|unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACEEXEC|unix.PTRACE_O_EXITKILL)
 	}
+	defer func() { t.mem.Close() }()
 	if err == nil {
 		err = unix.PtraceSyscall(t.pid, 0)
 	}
@@ -133,6 +136,13 @@ func (t *tracer) run(out *os.File, argv []string) error {
 		return fmt.Errorf("it ended with status %d, signal %d", status.ExitStatus(), status.Signal())
 	}
 	return nil
+}
+
+// memory opens the memory of the program that the process is now.
+func (t *tracer) memory() (err error) {
+	t.mem.Close()
+	t.mem, err = os.Open(fmt.Sprintf("/proc/%d/mem", t.pid))
+	return err
 }
 
 const (
@@ -164,6 +174,10 @@ func (t *tracer) step() (unix.WaitStatus, error) {
 	switch _, known := t.under[thread]; {
 	case status.StopSignal() == stopOfCall:
 		if err := t.stopped(thread); err != nil {
+			return alive, err
+		}
+	case status.TrapCause() == unix.PTRACE_EVENT_EXEC:
+		if err := t.memory(); err != nil {
 			return alive, err
 		}
 	case status.TrapCause() > 0: // a thread was made

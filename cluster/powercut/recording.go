@@ -61,6 +61,7 @@ type Op struct {
 	// Before is how many calls had ended when this one began. A sync makes
 	// those last, and nothing that was under way.
 	Before int
+	There  bool // before the process began
 }
 
 func (o Op) String() string {
@@ -78,7 +79,7 @@ func (o Op) String() string {
 // Tree is a directory: files by path, and directories, whose contents are nil.
 type Tree map[string][]byte
 
-// ReadTree reads a directory.
+// ReadTree reads a directory. Sockets are left out.
 func ReadTree(dir string) (Tree, error) {
 	t := Tree{}
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
@@ -91,6 +92,8 @@ func ReadTree(dir string) (Tree, error) {
 			return err
 		case e.IsDir():
 			t[name] = nil
+			return nil
+		case e.Type() == fs.ModeSocket:
 			return nil
 		case !e.Type().IsRegular():
 			return fmt.Errorf("%s is neither a file nor a directory", path)
