@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/raft"
 
+	"gatehouse/cluster/durable"
 	"gatehouse/cluster/powercut"
 )
 
@@ -62,12 +64,20 @@ func cutScript() (steps []func(*Store) error) {
 	return steps
 }
 
-// TestCutScript is the process that TestCuts records. It notes each step.
+// TestCutScript is the process that TestCuts and TestCutsOfRecovery record. It
+// notes each step.
 func TestCutScript(t *testing.T) {
 	if *cutIn == "" {
 		t.Skip("this is run by TestCuts")
 	}
 	cfg, notes := config(t, filepath.Join(*cutIn, "log")), os.NewFile(powercut.Notes, "notes")
+	if Exists(cfg.Dir) { // and is as a power cut left it
+		if err := opened(t, cfg).StoreLog(entry(101)); err != nil {
+			t.Fatal(err)
+		}
+		notes.WriteString("recovered")
+		return
+	}
 	if err := Create(cfg, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -101,16 +111,56 @@ func after(t *testing.T) (all []map[string]any) {
 	}
 }
 
-// TestCuts cuts the power at the system calls: all steps are there that were
-// acknowledged, at most one more, and nothing else.
-func TestCuts(t *testing.T) {
-	dir, left := powercut.TempDir(t), powercut.TempDir(t)
+func recorded(t *testing.T, dir string) []powercut.Op {
+	t.Helper()
 	ops, err := powercut.Record(dir, os.Stderr, os.Args[0], "-test.run=^TestCutScript$", "-cut.in="+dir)
 	if errors.Is(err, powercut.ErrNotPermitted) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatal(err)
 	}
+	return ops
+}
+
+// TestCutsOfRecovery cuts the power as the store recovers from a power cut that
+// came before the log which a snapshot covers was removed, and as another
+// snapshot was being written.
+func TestCutsOfRecovery(t *testing.T) {
+	dir, left, cuts := powercut.TempDir(t), powercut.TempDir(t), 0
+	if err := os.CopyFS(filepath.Join(dir, "log"), os.DirFS(made(t))); err != nil {
+		t.Fatal(err)
+	}
+	s := opened(t, config(t, filepath.Join(dir, "log")))
+	unfinished := filepath.Join(dir, "log", snapshotsDir, head{Index: 200, Term: 2}.name()+durable.Suffix)
+	if err := errors.Join(putSnapshot(s, 100), s.Close(), os.WriteFile(unfinished, []byte("half"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	ops := recorded(t, dir)
+	there := slices.IndexFunc(ops, func(o powercut.Op) bool { return !o.There })
+	for c := range powercut.Cuts(ops, 1, *cutSeed) {
+		if c.At < there {
+			continue
+		}
+		cuts++
+		base := filepath.Join(left, fmt.Sprint(cuts))
+		if err := c.Tree.Put(base); err != nil {
+			t.Fatal(err)
+		}
+		s := opened(t, config(t, filepath.Join(base, "log")))
+		last, err := s.LastIndex()
+		m, err2 := s.List()
+		if err := errors.Join(err, err2); err != nil || len(m) != 1 || m[0].Index != 100 || last != 101 && (last != 0 || c.Notes > 0) {
+			t.Errorf("%v: last entry %d, snapshots %v, %v", c, last, m, err)
+		}
+		s.Close()
+	}
+	t.Logf("%d cuts", cuts)
+}
+
+// TestCuts cuts the power at the system calls: all steps are there that were
+// acknowledged, at most one more, and nothing else.
+func TestCuts(t *testing.T) {
+	ops, left := recorded(t, powercut.TempDir(t)), powercut.TempDir(t)
 	want, cuts, none := after(t), 0, 0
 	for c := range powercut.Cuts(ops, *cutEvery, *cutSeed) {
 		cuts++
