@@ -6,7 +6,7 @@ SEED     ?= 1
 HOURS    ?= 1
 PKGS     := ./...
 
-.PHONY: all build demo test check fuzz interop bench chaos vuln clean
+.PHONY: all build demo test check fuzz interop bench chaos cut cost vuln clean
 
 all: build
 
@@ -51,6 +51,15 @@ bench:
 chaos:
 	@dir=$$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	TMPDIR=$$dir $(GO) test -count=1 -v -timeout 0 -run TestSimulation ./cluster/chaos -seed $(SEED) -rounds $(ROUNDS) -hours $(HOURS)
+
+# The power cut at every system call of 500 commands, and of a follower's life.
+cut:
+	$(GO) test -count=1 -v -timeout 10m -run 'TestPowerCuts' ./cluster -cut.commands 500 -cut.every 1 -cut.seed $(SEED)
+	$(GO) test -count=1 -v -timeout 10m -run 'TestCuts' ./cluster/store -cut.every 1 -cut.seed $(SEED)
+
+# What a gateway writes to its disk, and its memory and start with many devices.
+cost: build
+	$(GO) test -count=1 -v -timeout 30m ./cluster/cost -cost -cost.bin "$(CURDIR)/bin/gatehouse"
 
 # Known vulnerabilities, where the database can be reached.
 vuln:

@@ -47,6 +47,9 @@ var forbidden = []struct{ from, to, why string }{
 	{"commissioner/cmd/gatehouse", "radio/dnssd/dnssdtest", "production code breaks no network"},
 	{"commissioner/cmd/gatehouse", "cluster/wire/wiretest", "production code breaks no network"},
 	{"commissioner/cmd/gatehouse", "cluster/chaos", "production code breaks nothing"},
+	{"commissioner/cmd/gatehouse", "cluster/powercut", "production code traces nobody"},
+	{"commissioner/cmd/gatehouse", "cluster/cost", "production code measures nothing"},
+	{"cluster/powercut", "cluster/store", "what records knows nothing of what it records"},
 	{"commissioner/matter", "commissioner/enroll", "the protocol does not know what it is used for"},
 }
 
