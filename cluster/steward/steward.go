@@ -35,7 +35,8 @@ import (
 
 // Limits of ours.
 const (
-	dutyPause = 10 * time.Second // between looks when nothing changes, and after a failure
+	dutyPause = 10 * time.Second // between looks when nothing changes
+	failPause = 500 * time.Millisecond
 	dutyTime  = 30 * time.Second // for all duties of one look
 	// sealingVersion is the version of the trust state that has a Keyring.
 	sealingVersion = 2
@@ -107,10 +108,9 @@ func (s *Steward) Run(ctx context.Context) {
 		if err := s.look(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Info("a duty of this gateway is not done yet", "err", err)
 			select { // not at once again
-			case <-ticker.C:
+			case <-time.After(failPause):
 			case <-ctx.Done():
 			}
-			continue
 		}
 		select {
 		case <-changed:

@@ -22,6 +22,7 @@ const (
 	maxQuestion = 256     // octets of a question
 	maxAnswer   = 8 << 10 // octets of an envelope's inner layer
 	maxRecord   = 256 << 10
+	helpPoll    = 20 * time.Millisecond
 )
 
 const helpPath = "/vault/help" // POST a question; the inner layer
@@ -67,7 +68,7 @@ func (h *Helper) Handler() http.Handler {
 			return
 		}
 		asker := h.Asker(r.Context())
-		inner, err := h.Vault.Help(h.State(), asker, h.Leader(), q.Use, q.Number)
+		inner, err := h.Vault.Help(h.caughtUp(r.Context(), q.Number), asker, h.Leader(), q.Use, q.Number)
 		// Help that is not on record is not given.
 		if kept := h.Record.add(asker, q, err); err == nil {
 			err = kept
@@ -82,6 +83,24 @@ func (h *Helper) Handler() http.Handler {
 		}
 	})
 	return mux
+}
+
+// caughtUp is the State once it has the data keys that are asked about, which
+// were drawn a moment ago, or as it is after a while.
+func (h *Helper) caughtUp(ctx context.Context, number uint32) *fabric.State {
+	ctx, cancel := context.WithTimeout(ctx, helpTime/2)
+	defer cancel()
+	for {
+		s := h.State()
+		if s.Keyring != nil && s.Keyring.Number >= number {
+			return s
+		}
+		select {
+		case <-time.After(helpPoll):
+		case <-ctx.Done():
+			return s
+		}
+	}
 }
 
 // Record is a file of whom this gateway helped, one JSON object a line. When
