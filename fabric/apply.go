@@ -40,9 +40,10 @@ func Apply(s *State, index uint64, c *Command) (*State, error) {
 // not understand.
 func (c *Command) Needs() uint8 {
 	switch {
-	case c.RotateSealing != nil, c.Reseal != nil && c.Reseal.Keyring.needs() == 3, c.Restore != nil && c.Restore.Reseal.Keyring.needs() == 3,
-		c.EvictGateway != nil && c.EvictGateway.Reseal != nil && c.EvictGateway.Reseal.Keyring.needs() == 3:
-		return 3
+	case c.RotateSealing != nil, c.Reroot != nil, c.ReserveMove != nil, c.IssueMove != nil, c.AdmitMove != nil, c.AbandonMove != nil,
+		c.LeftFormer != nil, c.EndReroot != nil, c.Reseal.newer(), c.EvictGateway != nil && c.EvictGateway.Reseal.newer(),
+		c.Restore != nil && (c.Restore.State.rerooted() || c.Restore.Reseal.newer()):
+		return rerootVersion
 	case len(c.Request) > 0, c.ReserveGateway != nil, c.RenewGateway != nil, c.IssueGateway != nil, c.EvictGateway != nil,
 		c.SetSealKey != nil, c.Reseal != nil, c.TakeOver != nil, c.SetAccess != nil, c.DescribeGateway != nil, c.Restore != nil,
 		c.Found != nil && c.Found.Keyring != nil, c.Reserve != nil && c.Reserve.FailSafe != 0, c.Issue != nil && c.Issue.Gateway != 0,
@@ -120,6 +121,20 @@ func (s *State) apply(c *Command) error {
 		return s.setAccess(c.SetAccess)
 	case c.RotateSealing != nil:
 		return s.rotateSealing(c.RotateSealing)
+	case c.Reroot != nil:
+		return s.reroot(c.Reroot)
+	case c.ReserveMove != nil:
+		return s.reserveMove(c.ReserveMove)
+	case c.IssueMove != nil:
+		return s.issueMove(c.IssueMove)
+	case c.AdmitMove != nil:
+		return s.admitMove(c.AdmitMove)
+	case c.AbandonMove != nil:
+		return s.abandonMove(c.AbandonMove)
+	case c.LeftFormer != nil:
+		return s.leftFormer(c.LeftFormer)
+	case c.EndReroot != nil:
+		return s.endReroot(c.EndReroot)
 	}
 	return refuse(CodeUnknownKind, "the command is of a kind this release does not know")
 }
@@ -226,6 +241,8 @@ func (s *State) issue(c *Issue) error {
 		return err
 	case s.Time > d.Deadline:
 		return refuse(CodeDeadline, fmt.Sprintf("the reservation of %v has expired", c.Node))
+	case s.OnFormer(d):
+		return refuse(CodeRerooting, fmt.Sprintf("the certificate of %v is of the home's former root", c.Node))
 	case len(c.NOCHash) != sha256.Size || len(c.PublicKey) != len(cert.PublicKey{}):
 		return refuse(CodeInvalid, "the certificate's hash or public key has a wrong length")
 	}
@@ -274,7 +291,8 @@ func (s *State) bury(d *Device, reason string) error {
 	s.Devices = maps.Clone(s.Devices)
 	delete(s.Devices, d.Node)
 	s.Tombstones = maps.Clone(s.Tombstones)
-	s.Tombstones[d.Node] = &Tombstone{Serial: d.Serial, NOCHash: d.NOCHash, At: s.Time, Reason: cut(reason)}
+	serial, hash := d.given()
+	s.Tombstones[d.Node] = &Tombstone{Serial: serial, NOCHash: hash, At: s.Time, Reason: cut(reason)}
 	return nil
 }
 

@@ -38,7 +38,14 @@ type Command struct {
 	TakeOver        *TakeOver        `cbor:"26,keyasint,omitempty"`
 	SetAccess       *SetAccess       `cbor:"27,keyasint,omitempty"`
 	Restore         *Restore         `cbor:"28,keyasint,omitempty"`
-	RotateSealing   *RotateSealing   `cbor:"29,keyasint,omitempty"`
+	Reroot          *Reroot          `cbor:"29,keyasint,omitempty"`
+	ReserveMove     *ReserveMove     `cbor:"30,keyasint,omitempty"`
+	IssueMove       *IssueMove       `cbor:"31,keyasint,omitempty"`
+	AdmitMove       *AdmitMove       `cbor:"32,keyasint,omitempty"`
+	AbandonMove     *AbandonMove     `cbor:"33,keyasint,omitempty"`
+	LeftFormer      *LeftFormer      `cbor:"34,keyasint,omitempty"`
+	EndReroot       *EndReroot       `cbor:"35,keyasint,omitempty"`
+	RotateSealing   *RotateSealing   `cbor:"36,keyasint,omitempty"`
 }
 
 // Found begins the fabric, with its first gateway and generation.
@@ -144,6 +151,9 @@ const (
 	CodeSerial       Code = "serial-not-reserved"
 	CodeLastGateway  Code = "last-gateway"
 	CodeSealing      Code = "sealing-changed-meanwhile"
+	CodeRerooting    Code = "reroot-in-progress"
+	CodeNoReroot     Code = "no-reroot-in-progress"
+	CodeStragglers   Code = "devices-not-moved"
 	CodeOldMember    Code = "gateway-of-an-older-release"
 	CodeUnknownKind  Code = "command-of-a-newer-release"
 	CodeStateVersion Code = "state-of-another-release"

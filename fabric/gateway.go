@@ -139,6 +139,8 @@ func (s *State) reserveGateway(c *ReserveGateway) error {
 		return refuse(CodeInvalid, "the gateway's name is too long")
 	case s.Used(c.Node):
 		return refuse(CodeUsed, fmt.Sprintf("node id %v was given before", c.Node))
+	case s.Former != nil: // it could not reach the devices that have not moved
+		return refuse(CodeRerooting, "the home's root is being changed: let the gateway in afterwards")
 	case len(s.Gateways) >= MaxGateways || len(s.Tombstones) >= MaxTombstones:
 		return refuse(CodeFull, fmt.Sprintf("the home has %d gateways", len(s.Gateways)))
 	case c.Version < s.lowest():
@@ -167,6 +169,8 @@ func (s *State) issueGateway(c *IssueGateway) error {
 	switch {
 	case err != nil:
 		return err
+	case s.Former != nil && !g.Member():
+		return refuse(CodeRerooting, "the home's root is being changed: let the gateway in afterwards")
 	case g.Reserved == nil:
 		return refuse(CodeSerial, fmt.Sprintf("no serial number is reserved for gateway %v", c.Node))
 	case len(c.NOC) == 0 || len(c.NOC) > cert.MaxTLV || c.CAT != s.Home.GatewayCAT.Version():
@@ -195,6 +199,12 @@ func (s *State) evictGateway(c *EvictGateway) error {
 		return nil // it never had anything
 	}
 	s.Home.GatewayCAT = cert.NewCAT(s.Home.GatewayCAT.Group(), s.Home.GatewayCAT.Version()+1)
+	if s.Former != nil {
+		former := *s.Former
+		former.NOCs = maps.Clone(former.NOCs)
+		delete(former.NOCs, c.Node)
+		s.Former = &former
+	}
 	for name, n := range s.Networks {
 		exposed := *n
 		exposed.Exposed = true

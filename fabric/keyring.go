@@ -123,6 +123,9 @@ type Reseal struct {
 	ICAC []byte `cbor:"5,keyasint,omitempty"`
 	// Of is State.Sealed of the State whose secrets these are.
 	Of []byte `cbor:"6,keyasint"`
+	// Former is the identity protection key of the fabric of before a change
+	// of the root, while there is one.
+	Former []byte `cbor:"7,keyasint,omitempty"`
 }
 
 // RotateSealing has the home's secrets sealed with newer algorithms from now
@@ -148,13 +151,8 @@ func (s *State) rotateSealing(c *RotateSealing) error {
 	return nil
 }
 
-// needs is the first version that knows the keyring.
-func (k *Keyring) needs() uint8 {
-	if k.Suite != 0 {
-		return 3
-	}
-	return 2
-}
+// newer reports whether the first version of a Keyring does not know all of it.
+func (c *Reseal) newer() bool { return c != nil && (c.Keyring.Suite != 0 || c.Former != nil) }
 
 // Sealed names all that is sealed in the State: SHA-256 over it.
 func (s *State) Sealed() []byte {
@@ -165,6 +163,9 @@ func (s *State) Sealed() []byte {
 	}
 	put(s.Generation().Key)
 	put(s.Home.IPK)
+	if s.Former != nil {
+		put(s.Former.IPK)
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.Networks)) {
 		put([]byte(name))
 		put(s.Networks[name].Sealed)
@@ -195,7 +196,7 @@ func (s *State) reseal(c *Reseal) error {
 	if c.Keyring.Number != s.DataKey()+1 {
 		return refuse(CodeSealing, fmt.Sprintf("data keys %d are in use, %d cannot follow", s.DataKey(), c.Keyring.Number))
 	}
-	if !sameOctets(c.Of, s.Sealed()) || !slices.Equal(slices.Sorted(maps.Keys(c.Networks)), slices.Sorted(maps.Keys(s.Networks))) {
+	if len(c.Former) > MaxBlob || (len(c.Former) > 0) != (s.Former != nil) || !sameOctets(c.Of, s.Sealed()) || !slices.Equal(slices.Sorted(maps.Keys(c.Networks)), slices.Sorted(maps.Keys(s.Networks))) {
 		return refuse(CodeSealing, "the home's secrets have changed meanwhile")
 	}
 	next := *s
@@ -208,6 +209,11 @@ func (s *State) reseal(c *Reseal) error {
 		return refuse(CodeSealing, "the home's gateways have changed meanwhile")
 	}
 	next.Home.IPK = c.IPK
+	if s.Former != nil {
+		former := *s.Former
+		former.IPK = c.Former
+		next.Former = &former
+	}
 	next.Generations = slices.Clone(s.Generations)
 	if c.ICAC != nil {
 		next.Generations = append(next.Generations, Generation{Number: s.Generation().Number + 1, ICAC: c.ICAC})

@@ -79,6 +79,10 @@ func (s *State) Backup() (*State, error) {
 		kept.Generations = append(kept.Generations, Generation{Number: g.Number, ICAC: g.ICAC})
 	}
 	kept.Gateways, kept.Recent = nil, nil
+	if s.Former != nil {
+		former := *s.Former
+		former.NOCs, kept.Former = nil, &former
+	}
 	kept.Tombstones = maps.Clone(s.Tombstones)
 	for n, g := range s.Gateways {
 		hash := sha256.Sum256(g.NOC)
@@ -178,6 +182,9 @@ func (s *State) inherit(heir cert.NodeID) {
 		}
 		owned := *d
 		owned.Gateway = heir
+		if d.Next != nil && d.Next.Phase == Reserved { // no device has its certificate
+			owned.Next = nil
+		}
 		s.Devices[n] = &owned
 	}
 }
@@ -201,9 +208,13 @@ func (s *State) flaw() string {
 		return "something is missing in it"
 	}
 	for n, d := range s.Devices {
-		if d == nil || d.Node != n || !n.Operational() || d.Phase < Reserved || d.Phase > Admitted || s.Zones[d.Zone] == nil || s.Tombstones[n] != nil {
+		if d == nil || d.Node != n || !n.Operational() || d.Phase < Reserved || d.Phase > Admitted || s.Zones[d.Zone] == nil || s.Tombstones[n] != nil ||
+			d.Next != nil && (s.Former == nil || d.Next.Phase != Reserved && d.Next.Phase != Issued) {
 			return "a device is not in order"
 		}
+	}
+	if what := s.Former.flaw(s); what != "" {
+		return what
 	}
 	if hasNil(s.Tombstones) || hasNil(s.Anchors) {
 		return "a former device or an anchor is not in order"
@@ -224,6 +235,11 @@ func (s *State) flaw() string {
 		}
 	}
 	return ""
+}
+
+// rerooted reports whether something in it came with a change of the root.
+func (s *State) rerooted() bool {
+	return s != nil && (s.Former != nil || len(s.which(func(d *Device) bool { return d != nil && (d.Next != nil || d.Before != nil) })) > 0)
 }
 
 func hasNil[K comparable, V any](m map[K]*V) bool {

@@ -68,6 +68,7 @@ type State struct {
 	Keyring     *Keyring                   `cbor:"13,keyasint,omitempty"` // nil in a home of version 1
 	Recent      []Outcome                  `cbor:"14,keyasint,omitempty"` // of requests, oldest first
 	Restores    uint8                      `cbor:"15,keyasint,omitempty"` // how often the home was restored from a backup
+	Former      *Former                    `cbor:"16,keyasint,omitempty"` // nil but while devices are moved to another root
 	Suite       uint8                      `cbor:"17,keyasint,omitempty"` // what secrets are sealed with (seal.Suite); 0 stands for 1
 }
 
@@ -127,6 +128,11 @@ type Device struct {
 	// Access is the version of the gateways' CAT that its access control list
 	// names, read back; 0 stands for 1.
 	Access uint16 `cbor:"14,keyasint,omitempty"`
+	// Next is its certificate below the present root, while it is moved there.
+	Next *Move `cbor:"15,keyasint,omitempty"`
+	// Before is its certificate of before it was moved, until it was seen that
+	// it has left that fabric.
+	Before *Credential `cbor:"16,keyasint,omitempty"`
 }
 
 // Facts are what the device says of itself.

@@ -42,6 +42,8 @@ type Params struct {
 	RootID   uint64        // 0: one is drawn
 	Birth    time.Time     // NotBefore of everything ever issued for the fabric
 	NotAfter time.Time     // of root and intermediate; zero: they never expire
+	// Generation is the intermediate's; 0 stands for 1, the first.
+	Generation uint32
 }
 
 // Fabric is a new fabric. Certificates are in TLV.
@@ -55,7 +57,7 @@ type Fabric struct {
 	IPK        cert.EpochKey
 }
 
-// NewFabric mints a fabric with its intermediate of generation 1.
+// NewFabric mints a fabric with its first intermediate.
 func NewFabric(random io.Reader, p Params) (*Fabric, error) {
 	var err error
 	if p.FabricID == 0 {
@@ -76,7 +78,7 @@ func NewFabric(random io.Reader, p Params) (*Fabric, error) {
 	if f.RCAC, err = mintRoot(f.RootKey, p); err != nil {
 		return nil, fmt.Errorf("mint the root: %w", err)
 	}
-	if f.ICAC, f.IssuerKey, err = NewIntermediate(random, f.RCAC, f.RootKey, 1, p.NotAfter); err != nil {
+	if f.ICAC, f.IssuerKey, err = NewIntermediate(random, f.RCAC, f.RootKey, max(p.Generation, 1), p.NotAfter); err != nil {
 		return nil, err
 	}
 	if f.IPK, err = cert.RandomEpochKey(random); err != nil {
