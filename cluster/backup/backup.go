@@ -167,6 +167,18 @@ func (b *Backup) Secrets(ctx context.Context, kit *seal.Kit) (*vault.Secrets, er
 	epoch := ipk.Reveal()
 	defer clear(epoch[:])
 	x := &vault.Secrets{IPK: seal.NewSecret(epoch[:]), Networks: make(map[string]seal.Secret)}
+	if b.State.Former != nil {
+		former, err := v.FormerIPK(ctx, b.State)
+		if err != nil {
+			x.Erase()
+			return nil, err
+		}
+		defer former.Erase()
+		epoch := former.Reveal()
+		defer clear(epoch[:])
+		secret := seal.NewSecret(epoch[:])
+		x.Former = &secret
+	}
 	for name, n := range b.State.Networks {
 		if n == nil {
 			err = ErrNoBackup

@@ -2,12 +2,15 @@
 // others, the trust state, the vault that opens its secrets, and the steward.
 //
 // It promises that the wire lets in whom the trust state calls a gateway, from
-// the moment it does until the moment it does not, and that a gateway whose
-// trust state has not come yet, or is behind, goes by what it knows: its
-// membership, the home's root and the gateways' CAT. It knows no device.
+// the moment it does until the moment it does not: who has the key that the
+// trust state knows a gateway by, below whichever root its certificate is. A
+// gateway whose trust state has not come yet, or is behind, goes by what it
+// knows: its membership, the home's root and the gateways' CAT. It knows no
+// device.
 package member
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -81,7 +84,7 @@ func Open(cfg Config) (*Member, error) {
 	if m.membership, err = found.ReadMembership(cfg.Dir); err != nil {
 		return nil, errors.Join(err, cfg.Listener.Close())
 	}
-	m.wire = wire.New(wire.Config{Identity: m.identity, Admit: m.admit, Locate: cfg.Locate, Dial: cfg.Dial, Log: cfg.Log}, cfg.Listener)
+	m.wire = wire.New(wire.Config{Identity: m.identity, Known: m.known, Admit: m.admit, Locate: cfg.Locate, Dial: cfg.Dial, Log: cfg.Log}, cfg.Listener)
 	m.Client = m.wire.Client()
 	c := cfg.Cluster
 	c.Dir, c.Node, c.Peers, c.Transport = found.LogDir(cfg.Dir), m.Node, m.Client, cluster.NewTransport(m.wire.Raft(m.Node), c.Log)
@@ -116,12 +119,13 @@ func (m *Member) compose() {
 // Handle serves more to the other gateways, below a path of its own.
 func (m *Member) Handle(path string, h http.Handler) { m.mux.Handle(path, h) }
 
-// recheck closes the connections of gateways that were evicted.
+// recheck closes the connections of gateways that were evicted, and of those
+// that only a root of before vouched for.
 func (m *Member) recheck(ctx context.Context) {
-	changed, gateways := m.Watch(ctx), 0
+	changed, gateways, root := m.Watch(ctx), 0, []byte(nil)
 	for {
-		if now := len(m.State().Gateways); now != gateways {
-			gateways = now
+		if s := m.State(); len(s.Gateways) != gateways || !bytes.Equal(s.Home.Root, root) {
+			gateways, root = len(s.Gateways), s.Home.Root
 			m.wire.Recheck()
 		}
 		select {
@@ -175,19 +179,30 @@ func (m *Member) certificates() (root, icac, noc []byte) {
 	return nil, nil, nil
 }
 
+// known is the key by which the trust state knows a gateway.
+func (m *Member) known(n cert.NodeID) (key cert.PublicKey, ok bool) {
+	s := m.trust()
+	if s == nil || s.Gateways[n] == nil || !s.Gateways[n].Member() {
+		return key, false
+	}
+	key, err := s.Gateways[n].Key()
+	return key, err == nil
+}
+
 // admit says whether a node of the home's fabric is a gateway, and still one.
-// One that this gateway has not heard of may be new: its tag is not older than
-// any eviction that is known here.
+// One that the trust state knows has proved it by its key. One that this
+// gateway has not heard of may be new: the home's root vouches for it, and its
+// tag is not older than any eviction that is known here.
 func (m *Member) admit(n cert.Node) error {
 	s := m.trust()
 	want := cert.NewCAT(found.GatewayTag, 1)
 	if s != nil {
 		want = s.Home.GatewayCAT
-		switch {
-		case s.Tombstones[n.NodeID] != nil:
+		if s.Tombstones[n.NodeID] != nil {
 			return fmt.Errorf("gateway %v was evicted", n.NodeID)
-		case s.Gateways[n.NodeID] != nil:
-			want = cert.NewCAT(want.Group(), 1)
+		}
+		if _, ok := m.known(n.NodeID); ok {
+			return nil
 		}
 	}
 	for _, c := range n.CATs {

@@ -43,6 +43,7 @@ type Others interface {
 	Issue(ctx context.Context, leader, node cert.NodeID, key cert.PublicKey) (noc, icac []byte, err error)
 	Enroll(ctx context.Context, leader cert.NodeID, c fabric.ReserveGateway) (found.Membership, error)
 	Evict(ctx context.Context, leader, node cert.NodeID, reason string) error
+	Reroot(ctx context.Context, leader cert.NodeID, r *found.NewRoot) error
 }
 
 // ErrNotReserved says that a certificate was asked for without a reservation
@@ -66,13 +67,28 @@ func (a *Authority) sign(ctx context.Context, node cert.NodeID, key cert.PublicK
 		return nil, nil, err
 	}
 	d := s.Devices[node]
+	due, ok := reserved(d)
 	switch {
-	case d == nil || d.Phase != fabric.Reserved:
+	case !ok:
 		return nil, nil, fmt.Errorf("node %v: %w", node, ErrNotReserved)
-	case s.Generation().Number != d.Generation:
-		return nil, nil, fmt.Errorf("node %v was reserved under generation %d: %w", node, d.Generation, ErrNotReserved)
+	case s.Generation().Number != due.Generation:
+		return nil, nil, fmt.Errorf("node %v was reserved under generation %d: %w", node, due.Generation, ErrNotReserved)
 	}
-	return a.issue(ctx, s, issuer.Reservation{Node: node, Serial: d.Serial, CATs: policy.DeviceCATs(s.Zones[d.Zone].CAT), PublicKey: key})
+	return a.issue(ctx, s, issuer.Reservation{Node: node, Serial: due.Serial, CATs: policy.DeviceCATs(s.Zones[d.Zone].CAT), PublicKey: key})
+}
+
+// reserved is the certificate that is due to a device: its first, or its first
+// below another root.
+func reserved(d *fabric.Device) (due fabric.Credential, ok bool) {
+	switch {
+	case d == nil:
+		return due, false
+	case d.Phase == fabric.Reserved:
+		return fabric.Credential{Generation: d.Generation, Serial: d.Serial}, true
+	case d.Next != nil && d.Next.Phase == fabric.Reserved:
+		return d.Next.Credential, true
+	}
+	return due, false
 }
 
 // issue fills in what is the same in all certificates, and signs.

@@ -21,30 +21,19 @@ var ErrNeedsKit = errors.New("without that gateway nobody helps to open the home
 // eviction is committed, and the secrets are opened before and sealed for those
 // who stay, in the one command: nothing half-done stays.
 // One that leads hands the lead over first.
-func (s *Steward) Evict(ctx context.Context, n cert.NodeID, reason string) (err error) {
-	for range evictTries {
+func (s *Steward) Evict(ctx context.Context, n cert.NodeID, reason string) error {
+	return s.insist(ctx, func() error {
 		if a := s.Authority; !s.Cluster.Leads() && a.Others != nil {
-			err = a.Others.Evict(ctx, s.Cluster.Leader(), n, reason)
-		} else {
-			err = s.evict(ctx, n, reason)
+			return a.Others.Evict(ctx, s.Cluster.Leader(), n, reason)
 		}
-		var refused *fabric.Refusal
-		if !errors.Is(err, cluster.ErrNotLeader) && !(errors.As(err, &refused) && refused.Code == fabric.CodeSealing) {
-			return err
-		}
-		select {
-		case <-time.After(evictPause):
-		case <-ctx.Done():
-			return err
-		}
-	}
-	return err
+		return s.evict(ctx, n, reason)
+	})
 }
 
 // Limits of ours.
 const (
-	evictTries = 8
-	evictPause = 500 * time.Millisecond
+	tries      = 8
+	triesPause = 500 * time.Millisecond
 )
 
 func (s *Steward) evict(ctx context.Context, n cert.NodeID, reason string) error {

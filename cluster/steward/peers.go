@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -22,6 +23,7 @@ const (
 	issuePath  = "/steward/issue"  // POST a request; a certificate
 	enrollPath = "/steward/enroll" // POST a fabric.ReserveGateway; a found.Membership
 	evictPath  = "/steward/evict"  // POST an eviction; nothing
+	rerootPath = "/steward/reroot" // POST a found.NewRoot; nothing
 )
 
 const (
@@ -63,6 +65,12 @@ func (s *Steward) Handler() http.Handler {
 	mux.HandleFunc("POST "+evictPath, func(w http.ResponseWriter, r *http.Request) {
 		answer(w, r, func(e eviction) (struct{}, error) { return struct{}{}, s.evict(r.Context(), e.Node, e.Reason) })
 	})
+	mux.HandleFunc("POST "+rerootPath, func(w http.ResponseWriter, r *http.Request) {
+		answer(w, r, func(n found.NewRoot) (struct{}, error) {
+			defer n.Erase()
+			return struct{}{}, s.reroot(r.Context(), &n)
+		})
+	})
 	return mux
 }
 
@@ -73,10 +81,12 @@ func answer[Q, A any](w http.ResponseWriter, r *http.Request, do func(Q) (A, err
 	if err == nil {
 		err = cbor.Unmarshal(b, &q)
 	}
+	clear(b) // there may be keys in it
 	if err != nil {
 		http.Error(w, "the request makes no sense", http.StatusBadRequest)
 		return
 	}
+	var refused *fabric.Refusal
 	a, err := do(q)
 	if err == nil {
 		b, err = cbor.Marshal(a)
@@ -84,6 +94,8 @@ func answer[Q, A any](w http.ResponseWriter, r *http.Request, do func(Q) (A, err
 	switch {
 	case errors.Is(err, cluster.ErrNotLeader):
 		http.Error(w, err.Error(), http.StatusMisdirectedRequest)
+	case errors.As(err, &refused):
+		http.Error(w, string(refused.Code)+"\n"+refused.Reason, http.StatusUnprocessableEntity)
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusConflict)
 	default:
@@ -112,6 +124,11 @@ func (p Peers) Evict(ctx context.Context, leader, node cert.NodeID, reason strin
 	return p.ask(ctx, leader, evictPath, eviction{node, reason}, new(struct{}))
 }
 
+// Reroot asks the leader to give the home another root.
+func (p Peers) Reroot(ctx context.Context, leader cert.NodeID, r *found.NewRoot) error {
+	return p.ask(ctx, leader, rerootPath, r, new(struct{}))
+}
+
 func (p Peers) ask(ctx context.Context, leader cert.NodeID, path string, question, answer any) error {
 	if leader == 0 {
 		return cluster.ErrNotLeader
@@ -126,8 +143,12 @@ func (p Peers) ask(ctx context.Context, leader cert.NodeID, path string, questio
 		return fmt.Errorf("ask the leader: %w", err)
 	case status == http.StatusMisdirectedRequest:
 		return cluster.ErrNotLeader
+	case status == http.StatusUnprocessableEntity:
+		code, reason, _ := strings.Cut(string(bytes.TrimSpace(b)), "\n")
+		return &fabric.Refusal{Code: fabric.Code(code), Reason: reason}
 	case status != http.StatusOK:
 		return fmt.Errorf("the leader: %s", bytes.TrimSpace(b))
 	}
+	clear(body) // all of which was sent; there may be keys in it
 	return cbor.Unmarshal(b, answer)
 }

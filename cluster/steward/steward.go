@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/cluster"
 	"gatehouse/cluster/durable"
 	"gatehouse/cluster/found"
 	"gatehouse/cluster/keyfile"
@@ -38,9 +39,11 @@ const (
 	dutyPause = 10 * time.Second // between looks when nothing changes
 	failPause = 500 * time.Millisecond
 	dutyTime  = 30 * time.Second // for all duties of one look
-	// sealingVersion is the version of the trust state that has a Keyring.
-	sealingVersion = 2
 )
+
+// sealVersion is the first version of the State whose secrets are sealed for
+// several gateways.
+const sealVersion = 2
 
 // Steward is one gateway's.
 type Steward struct {
@@ -60,6 +63,7 @@ type Cluster interface {
 	Watch(ctx context.Context) <-chan struct{}
 	Expel(ctx context.Context, n cert.NodeID) (done func(), err error)
 	Transfer() error
+	Members() []cluster.Member
 }
 
 // Keys are the gateway's own, which get renewed.
@@ -146,8 +150,8 @@ func (s *Steward) own(ctx context.Context, state *fabric.State) error {
 		_, err := s.propose(ctx, fabric.Command{DescribeGateway: &fabric.DescribeGateway{Node: me.Node, Version: fabric.Version, Storage: string(keys.Storage)}})
 		return err
 	}
-	if state.Version < sealingVersion {
-		return nil // the others are still of another release
+	if state.Version < sealVersion {
+		return nil // the others are still of the first release
 	}
 	if newest := keys.Sealing[0].Public(); !bytes.Equal(newest, me.SealKey) {
 		_, err := s.propose(ctx, fabric.Command{SetSealKey: &fabric.SetSealKey{Node: me.Node, SealKey: newest}})
@@ -178,7 +182,7 @@ func (s *Steward) own(ctx context.Context, state *fabric.State) error {
 // lead are the leader's duties.
 func (s *Steward) lead(ctx context.Context) error {
 	state, err := s.Cluster.Current(ctx)
-	if err != nil || state.Version < sealingVersion {
+	if err != nil || state.Version < sealVersion {
 		return err
 	}
 	for _, g := range state.Members() {
@@ -204,7 +208,7 @@ func (s *Steward) lead(ctx context.Context) error {
 			s.Log.Info("renewed a gateway's certificate", "gateway", g.Node)
 		}
 	}
-	return nil
+	return s.endReroot(ctx, state)
 }
 
 // certify reserves a serial number for a gateway unless one is reserved, signs
@@ -221,7 +225,7 @@ func (s *Steward) certify(ctx context.Context, n cert.NodeID) (*fabric.State, er
 	if g == nil {
 		return nil, fmt.Errorf("gateway %v: %w", n, ErrNotReserved)
 	}
-	key, err := publicKey(g)
+	key, err := g.Key()
 	if err != nil {
 		return nil, err
 	}
@@ -231,16 +235,4 @@ func (s *Steward) certify(ctx context.Context, n cert.NodeID) (*fabric.State, er
 		return nil, err
 	}
 	return s.propose(ctx, fabric.Command{IssueGateway: &fabric.IssueGateway{Node: n, NOC: noc, CAT: cat.Version()}})
-}
-
-// publicKey is a gateway's operational key. The founder's is in its NOC only.
-func publicKey(g *fabric.Gateway) (key cert.PublicKey, err error) {
-	if len(g.PublicKey) == len(key) {
-		return cert.PublicKey(g.PublicKey), nil
-	}
-	c, err := cert.Parse(g.NOC)
-	if err != nil {
-		return key, err
-	}
-	return c.PublicKey, nil
 }

@@ -15,6 +15,9 @@ type Secrets struct {
 	IssuerKey seal.Secret
 	IPK       seal.Secret
 	Networks  map[string]seal.Secret // by name
+	// Former is the IPK of the fabric of before a change of the root; nil if
+	// there is none.
+	Former *seal.Secret
 }
 
 // Erase overwrites them.
@@ -23,6 +26,9 @@ func (x *Secrets) Erase() {
 	x.IPK.Erase()
 	for _, n := range x.Networks {
 		n.Erase()
+	}
+	if x.Former != nil {
+		x.Former.Erase()
 	}
 }
 
@@ -55,6 +61,14 @@ func (v *Vault) Open(ctx context.Context, s *fabric.State) (x *Secrets, err erro
 		x.Erase()
 		return nil, err
 	}
+	if s.Former != nil {
+		former, err := v.formerIPK(ctx, s)
+		if err != nil {
+			x.Erase()
+			return nil, err
+		}
+		x.Former = &former
+	}
 	for name, n := range s.Networks {
 		if x.Networks[name], err = v.OpenNetwork(ctx, s, n); err != nil {
 			x.Erase()
@@ -86,6 +100,11 @@ func (v *Vault) Seal(s *fabric.State, number uint32, x *Secrets) (*fabric.Reseal
 	}
 	if c.IPK, err = v.close(s, shared, fmt.Sprintf(purposeIPK, number, s.Home.FabricID), x.IPK); err != nil {
 		return nil, err
+	}
+	if x.Former != nil {
+		if c.Former, err = v.close(s, shared, fmt.Sprintf(purposeFormerIPK, number, s.Home.FabricID), *x.Former); err != nil {
+			return nil, err
+		}
 	}
 	for name, secret := range x.Networks {
 		if c.Networks[name], err = v.close(s, shared, networkPurpose(s, s.Networks[name], number), secret); err != nil {

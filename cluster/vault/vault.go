@@ -64,6 +64,7 @@ var ErrNoHelper = errors.New("no other gateway helped to open the home's keys: a
 const (
 	purposeIssuerKey = "gatehouse issuing key, generation %d, fabric %v"
 	purposeIPK       = "gatehouse identity protection key, generation %d, fabric %v"
+	purposeFormerIPK = "gatehouse identity protection key of before, generation %d, fabric %v"
 	purposeNetwork   = "gatehouse credentials of %v network %x, called %q, generation %d, fabric %v"
 )
 
@@ -106,6 +107,20 @@ func (v *Vault) IPK(ctx context.Context, s *fabric.State) (cert.EpochKey, error)
 	if err != nil {
 		return cert.EpochKey{}, fmt.Errorf("identity protection key: %w", err)
 	}
+	return epochKey(secret)
+}
+
+// FormerIPK opens that of the fabric of before a change of the root.
+func (v *Vault) FormerIPK(ctx context.Context, s *fabric.State) (cert.EpochKey, error) {
+	secret, err := v.formerIPK(ctx, s)
+	if err != nil {
+		return cert.EpochKey{}, fmt.Errorf("identity protection key of before: %w", err)
+	}
+	return epochKey(secret)
+}
+
+// epochKey makes a key of a secret, which it erases.
+func epochKey(secret seal.Secret) (cert.EpochKey, error) {
 	defer secret.Erase()
 	raw := secret.Reveal()
 	defer clear(raw)
@@ -113,6 +128,13 @@ func (v *Vault) IPK(ctx context.Context, s *fabric.State) (cert.EpochKey, error)
 		return cert.EpochKey{}, errors.New("identity protection key: wrong length")
 	}
 	return cert.NewEpochKey([cert.GroupKeyLength]byte(raw)), nil
+}
+
+func (v *Vault) formerIPK(ctx context.Context, s *fabric.State) (seal.Secret, error) {
+	if s.Former == nil {
+		return seal.Secret{}, errors.New("the home has no other fabric")
+	}
+	return v.open(ctx, s, Shared, fmt.Sprintf(purposeFormerIPK, s.DataKey(), s.Home.FabricID), s.Former.IPK)
 }
 
 func (v *Vault) ipk(ctx context.Context, s *fabric.State) (seal.Secret, error) {

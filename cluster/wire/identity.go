@@ -78,7 +78,7 @@ func (id *Identity) tls(protocols []string, verify func(tls.ConnectionState) err
 // verify is the whole check of a peer by the chain it shows, in DER. That it
 // has the key, TLS sees to. A want of 0 is any node.
 func (w *Wire) verify(id *Identity, chain [][]byte, want cert.NodeID) (cert.Node, error) {
-	n, err := id.verify(chain)
+	n, err := w.read(id, chain)
 	switch {
 	case err != nil:
 		return n, err
@@ -96,17 +96,38 @@ func (w *Wire) verify(id *Identity, chain [][]byte, want cert.NodeID) (cert.Node
 	return n, nil
 }
 
-func (id *Identity) verify(chain [][]byte) (cert.Node, error) {
+// read is who shows a chain. A gateway that is known is whoever has its key,
+// below whichever root its certificate is: roots change, and another
+// certificate for its node id may be the work of a thief. For one that is not
+// known, the home's root must vouch.
+func (w *Wire) read(id *Identity, chain [][]byte) (cert.Node, error) {
 	if len(chain) == 0 || len(chain) > maxChain {
 		return cert.Node{}, fmt.Errorf("it shows %d certificates", len(chain))
 	}
-	var tlv [maxChain][]byte
+	var parsed [maxChain]*cert.Certificate
 	for i, der := range chain {
 		c, err := cert.ParseDER(der)
 		if err != nil {
 			return cert.Node{}, fmt.Errorf("its certificate %d: %w", i+1, err)
 		}
-		tlv[i] = c.TLV()
+		parsed[i] = c
 	}
-	return id.Root.Verify(tlv[0], tlv[1], cert.AnyTime)
+	leaf := parsed[0]
+	if node, ok := leaf.Subject.Find(cert.AttrNodeID); ok && w.cfg.Known != nil {
+		if key, known := w.cfg.Known(cert.NodeID(node)); known {
+			if err := leaf.Check(cert.KindNode); err != nil {
+				return cert.Node{}, err
+			}
+			if leaf.PublicKey != key {
+				return cert.Node{}, fmt.Errorf("it claims to be gateway %v and has another key", cert.NodeID(node))
+			}
+			fabric, _ := leaf.Subject.Find(cert.AttrFabricID)
+			return cert.Node{NodeID: cert.NodeID(node), FabricID: cert.FabricID(fabric), CATs: leaf.Subject.CATs(), PublicKey: key}, nil
+		}
+	}
+	var icac []byte
+	if parsed[1] != nil {
+		icac = parsed[1].TLV()
+	}
+	return id.Root.Verify(leaf.TLV(), icac, cert.AnyTime)
 }

@@ -8,9 +8,10 @@
 //	w.Client().Get(wire.URL(node, "/path"))
 //
 // It promises that no octet of a protocol is read from or written to a peer
-// before both sides have verified each other: chain up to the home's root,
-// fabric, the node that was dialled, the word of Config.Admit, and possession
-// of the key. A dialler has its connection only once the listener has let it
+// before both sides have verified each other: the key that the trust state
+// knows the peer by or, for one it does not know, a chain up to the home's
+// root; fabric, the node that was dialled, the word of Config.Admit, and
+// possession of the key. A dialler has its connection only once the listener has let it
 // in, so a request that was refused was not begun. Recheck asks all of this
 // again of what is open. Strangers can make it hold a bounded number of
 // connections for a bounded time, and write a bounded number of log lines.
@@ -69,6 +70,9 @@ type Config struct {
 	// It is nil as long as there is none: then nobody is reached or let in.
 	// The node never changes.
 	Identity func() *Identity
+	// Known is the public key that the trust state knows a gateway by. Where
+	// there is one, it stands for the chain up to the root. nil knows nobody.
+	Known func(cert.NodeID) (cert.PublicKey, bool)
 	// Admit is the word of the trust state on a node of the home's fabric:
 	// whether it is a gateway, and still one. It is asked before and after
 	// the node has proved that it has the key, so it must only look.
