@@ -18,13 +18,39 @@ var aclPath = interaction.Attribute(datamodel.RootEndpoint, datamodel.AccessCont
 
 func (p *pairing) writeAccess(ctx context.Context) error {
 	state := p.Ledger.State()
-	return p.putACL(ctx, p.oper, state, state.Devices[p.node])
+	return p.putACL(ctx, p.oper, state, p.device(state))
 }
 
 func (p *pairing) verifyAccess(ctx context.Context) error {
 	state := p.Ledger.State()
-	p.access = state.Home.GatewayCAT.Version()
-	return p.checkACL(ctx, p.oper, state, state.Devices[p.node])
+	d := p.device(state)
+	p.access = tag(state, d).Version()
+	return p.checkACL(ctx, p.oper, state, d)
+}
+
+// device is the device as it will be.
+func (p *pairing) device(state *fabric.State) *fabric.Device {
+	d := state.Devices[p.node]
+	if p.former != nil && d != nil {
+		return arrived(state, d)
+	}
+	return d
+}
+
+// arrived is a device as if it were on the present fabric.
+func arrived(state *fabric.State, d *fabric.Device) *fabric.Device {
+	there := *d
+	there.Generation = state.Generation().Number
+	return &there
+}
+
+// tag is the gateways' tag that a device's list is to name. On the former
+// fabric no gateway ever gets a newer one.
+func tag(s *fabric.State, d *fabric.Device) cert.CAT {
+	if s.OnFormer(d) {
+		return s.Former.GatewayCAT
+	}
+	return s.Home.GatewayCAT
 }
 
 // complete ends the fail-safe: from here on the device keeps what it has.
@@ -44,7 +70,7 @@ func (c *Commissioner) WriteAccess(ctx context.Context, s *exchange.Session, d *
 }
 
 func wantedACL(s *fabric.State, d *fabric.Device) []policy.Entry {
-	return policy.ACL(s.Home.GatewayCAT, s.Zones[d.Zone].CAT)
+	return policy.ACL(tag(s, d), s.Zones[d.Zone].CAT)
 }
 
 // putACL writes the access control list of a device. The administrators'

@@ -66,6 +66,7 @@ type Config struct {
 	Bluetooth Bluetooth // nil: NoBluetooth
 	Authority Authority
 	Identity  func() *securechannel.Identity // this gateway's own; its certificate gets renewed
+	Former    func() *securechannel.Identity // on the fabric of before a change of the root; nil, or nil from it: none
 	Manager   *exchange.Manager
 	Engine    *interaction.Engine
 	Link      radio.Link // to devices on the network

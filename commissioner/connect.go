@@ -1,12 +1,14 @@
 package commissioner
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
 
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/securechannel"
+	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 	"gatehouse/radio"
 )
@@ -22,21 +24,54 @@ func (c *Commissioner) Connect(ctx context.Context, node cert.NodeID) (*exchange
 	if addr, ok := c.Addresses.Get(node); ok {
 		known = &securechannel.Peer{Link: c.Link, Addr: addr}
 	}
-	s, err := c.dial(ctx, node, known)
+	id, err := c.IdentityFor(c.Ledger.State().Devices[node])
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.dial(ctx, id, node, known)
 	if err == nil {
 		c.Addresses.Set(node, s.Addr())
 	}
 	return s, err
 }
 
-// CompressedFabric is what the nodes of the home's fabric announce it by.
-func (c *Commissioner) CompressedFabric() uint64 {
-	return uint64(cert.CompressFabric(c.Identity().Root.Certificate().PublicKey, c.Identity().Fabric))
+// IdentityFor is who this gateway is on the fabric that a device is on; nil is
+// a device that is yet to come.
+func (c *Commissioner) IdentityFor(d *fabric.Device) (*securechannel.Identity, error) {
+	s := c.Ledger.State()
+	root := s.Home.Root
+	if d != nil && s.OnFormer(d) {
+		root = s.Former.Root
+	}
+	for _, id := range c.identities() {
+		if bytes.Equal(id.Root.Certificate().TLV(), root) {
+			return id, nil
+		}
+	}
+	return nil, Fail(CodeOtherFabric, nil)
 }
 
-// instance is the name a node of our fabric announces itself by.
-func (c *Commissioner) instance(node cert.NodeID) string {
-	return radio.OperationalInstance(c.CompressedFabric(), uint64(node))
+// identities are who this gateway is, on the present fabric first.
+func (c *Commissioner) identities() []*securechannel.Identity {
+	ids := []*securechannel.Identity{c.Identity()}
+	if c.Former != nil {
+		if former := c.Former(); former != nil {
+			ids = append(ids, former)
+		}
+	}
+	return ids
+}
+
+// CompressedFabric is what the nodes of the home's fabric announce it by.
+func (c *Commissioner) CompressedFabric() uint64 { return compressed(c.Identity()) }
+
+func compressed(id *securechannel.Identity) uint64 {
+	return uint64(cert.CompressFabric(id.Root.Certificate().PublicKey, id.Fabric))
+}
+
+// instance is the name a node of a fabric of ours announces itself by.
+func instance(id *securechannel.Identity, node cert.NodeID) string {
+	return radio.OperationalInstance(compressed(id), uint64(node))
 }
 
 type attempt struct {
@@ -46,12 +81,12 @@ type attempt struct {
 
 // dial runs CASE at the known address and at those that discovery yields, each
 // a head start after the one before.
-func (c *Commissioner) dial(ctx context.Context, node cert.NodeID, known *securechannel.Peer) (*exchange.Session, error) {
+func (c *Commissioner) dial(ctx context.Context, id *securechannel.Identity, node cert.NodeID, known *securechannel.Peer) (*exchange.Session, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	peers := make(chan securechannel.Peer)
 	resolved := make(chan error, 1)
-	go func() { resolved <- c.candidates(ctx, node, known, peers) }()
+	go func() { resolved <- c.candidates(ctx, instance(id, node), known, peers) }()
 
 	results := make(chan attempt)
 	running, searching := 0, true
@@ -61,7 +96,7 @@ func (c *Commissioner) dial(ctx context.Context, node cert.NodeID, known *secure
 		case peer := <-peers:
 			running++
 			go func() {
-				s, err := securechannel.CASE(ctx, c.Manager, peer, c.Identity(), node, &c.resumptions)
+				s, err := securechannel.CASE(ctx, c.Manager, peer, id, node, &c.resumptions)
 				results <- attempt{s, err}
 			}()
 		case err := <-resolved:
@@ -78,7 +113,7 @@ func (c *Commissioner) dial(ctx context.Context, node cert.NodeID, known *secure
 		}
 	}
 	if silent(failed) { // what discovery knows led nowhere
-		c.Discovery.Doubt(c.instance(node))
+		c.Discovery.Doubt(instance(id, node))
 	}
 	return nil, failed
 }
@@ -93,7 +128,7 @@ func (c *Commissioner) discard(results <-chan attempt, running int) {
 }
 
 // candidates yields where a node may be, the known address first.
-func (c *Commissioner) candidates(ctx context.Context, node cert.NodeID, known *securechannel.Peer, peers chan<- securechannel.Peer) error {
+func (c *Commissioner) candidates(ctx context.Context, instance string, known *securechannel.Peer, peers chan<- securechannel.Peer) error {
 	offer := func(p securechannel.Peer) bool {
 		select {
 		case peers <- p:
@@ -110,7 +145,7 @@ func (c *Commissioner) candidates(ctx context.Context, node cert.NodeID, known *
 	if known != nil && !offer(*known) {
 		return context.Cause(ctx)
 	}
-	ad, err := c.Discovery.Resolve(ctx, c.instance(node))
+	ad, err := c.Discovery.Resolve(ctx, instance)
 	if err != nil {
 		return err
 	}

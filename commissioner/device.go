@@ -1,6 +1,7 @@
 package commissioner
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"gatehouse/commissioner/matter/datamodel"
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/commissioner/matter/securechannel"
 	"gatehouse/fabric"
 	"gatehouse/fabric/attest"
 )
@@ -67,9 +69,9 @@ func (p *pairing) readAbout(ctx context.Context) error {
 	case err != nil:
 		return Fail(CodeProtocol, err)
 	}
-	for _, f := range a.fabrics {
-		if f.FabricID == uint64(p.Identity().Fabric) && string(f.RootPublicKey) == string(p.rootKey()) {
-			return Fail(CodeMember, fmt.Errorf("as node %016X", f.NodeID))
+	for _, id := range p.identities() {
+		if f := listed(a.fabrics, id); f != nil && (p.former == nil || id == p.id) {
+			return Fail(p.alreadyThere(), fmt.Errorf("as node %016X", f.NodeID))
 		}
 	}
 	if a.supported > 0 && a.occupied >= a.supported {
@@ -78,9 +80,23 @@ func (p *pairing) readAbout(ctx context.Context) error {
 	return nil
 }
 
-func (p *pairing) rootKey() []byte {
-	key := p.Identity().Root.Certificate().PublicKey
-	return key[:]
+// alreadyThere is the failure of a device that is where it is to come.
+func (p *pairing) alreadyThere() Code {
+	if p.former != nil {
+		return CodeMoveDoubt
+	}
+	return CodeMember
+}
+
+// listed is a fabric in a device's list, nil if it is not there.
+func listed(fabrics []datamodel.FabricDescriptor, id *securechannel.Identity) *datamodel.FabricDescriptor {
+	key := id.Root.Certificate().PublicKey
+	for i, f := range fabrics {
+		if f.FabricID == uint64(id.Fabric) && string(f.RootPublicKey) == string(key[:]) {
+			return &fabrics[i]
+		}
+	}
+	return nil
 }
 
 // decode takes what the report has. What a device may leave out keeps its
@@ -264,7 +280,7 @@ func (p *pairing) requestCSR(ctx context.Context) error {
 // addRoot gives the device the home's root certificate.
 func (p *pairing) addRoot(ctx context.Context) error {
 	err := p.invoke(ctx, p.pase, datamodel.OperationalCredentials, datamodel.AddTrustedRootID,
-		&datamodel.AddTrustedRoot{Root: p.Ledger.State().Home.Root}, nil)
+		&datamodel.AddTrustedRoot{Root: p.root}, nil)
 	if err != nil {
 		return Explain(err, CodeRoot)
 	}
@@ -274,10 +290,13 @@ func (p *pairing) addRoot(ctx context.Context) error {
 // addNOC gives the device its certificate, the fabric's IPK, and names the
 // gateways as its administrators. From the sending on, it may have them.
 func (p *pairing) addNOC(ctx context.Context) error {
-	home := &p.Ledger.State().Home
 	epoch, err := p.Authority.IPK(ctx)
 	if err != nil {
 		return Fail(CodeIssue, err)
+	}
+	home := &p.Ledger.State().Home       // after the key
+	if !bytes.Equal(home.Root, p.root) { // then this is another fabric's key
+		return Fail(CodeRerooted, nil)
 	}
 	ipk := epoch.Reveal()
 	p.offered = true

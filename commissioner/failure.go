@@ -59,6 +59,10 @@ const (
 	CodeTime            Code = "step-timeout"
 	CodeWindowOpen      Code = "window-already-open"
 	CodeWindowNotOpen   Code = "window-not-open"
+	CodeOtherFabric     Code = "fabric-not-at-hand"
+	CodeRerooted        Code = "home-rerooted"
+	CodeMoveDoubt       Code = "move-in-doubt"
+	CodeNotLeft         Code = "former-fabric-kept"
 	CodeInternal        Code = "internal"
 	CodeInvalidArgument Code = "argument-invalid"
 )
@@ -106,6 +110,10 @@ var explanations = map[Code]struct{ message, remedy string }{
 	CodeTime:            {"the device took too long", "bring it nearer, check its power and try again"},
 	CodeWindowOpen:      {"a window to share the device is open already", "use the code that was given for it, or close it first"},
 	CodeWindowNotOpen:   {"no window to share the device is open", "nothing needs to be done"},
+	CodeOtherFabric:     {"this gateway is not on the fabric that the device is on", "wait a minute; if it stays so, reset the device, give it up with `gatehouse fabric reroot --finish` and pair it again"},
+	CodeRerooted:        {"the home got another root meanwhile", "try again"},
+	CodeMoveDoubt:       {"the device may be on the home's new fabric, and does not answer there yet", "wait a quarter of an hour: it is tried again"},
+	CodeNotLeft:         {"the device keeps the home's former fabric", "it is tried again; if it stays so, reset the device and pair it again"},
 	CodeInternal:        {"the gateway failed", "look at its log"},
 	CodeInvalidArgument: {"the request is not well formed", "see the reason given"},
 }

@@ -215,7 +215,7 @@ func (p *pairing) meetAgain(ctx context.Context) (err error) {
 	if p.link != nil {
 		known = nil
 	}
-	if p.oper, err = p.dial(ctx, p.node, known); err != nil {
+	if p.oper, err = p.dial(ctx, p.id, p.node, known); err != nil {
 		return Fail(CodeCASE, fmt.Errorf("device %v: %w", p.node, err))
 	}
 	return nil

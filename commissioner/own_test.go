@@ -21,7 +21,7 @@ const otherGateway = cert.NodeID(0xA2)
 // owned is a home with another gateway and a light that is looked after.
 func owned(t *testing.T) (h *home, light cert.NodeID, touch *atomic.Bool, end func()) {
 	h = newHome(t, "")
-	h.propose(fabric.Command{ReserveGateway: &fabric.ReserveGateway{Node: otherGateway, PublicKey: make([]byte, 65), SealKey: []byte("s"), Version: 2}})
+	h.propose(fabric.Command{ReserveGateway: &fabric.ReserveGateway{Node: otherGateway, PublicKey: make([]byte, 65), SealKey: []byte("s"), Version: fabric.Version}})
 	h.propose(fabric.Command{IssueGateway: &fabric.IssueGateway{Node: otherGateway, NOC: []byte("noc"), CAT: 1}})
 	d, err := h.pair(t.Context())
 	h.check(err)

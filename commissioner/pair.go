@@ -59,6 +59,10 @@ type pairing struct {
 	evidence attest.Evidence
 	verdict  attest.Verdict
 	node     cert.NodeID
+	id       *securechannel.Identity // who this gateway is on the fabric it comes to
+	root     []byte                  // of that, TLV
+	former   *exchange.Session       // with it on the former fabric, where it is moved; nil: it is paired
+	serial   []byte                  // of its certificate, where it is moved
 	key      cert.PublicKey
 	noc      []byte
 	icac     []byte
@@ -137,18 +141,26 @@ func (c *Commissioner) Pair(ctx context.Context, req PairRequest, progress func(
 func (p *pairing) whole(ctx context.Context) error {
 	defer p.forget()
 	defer func() { p.joining.erase() }()
-	for i := range steps {
-		if err := p.run(ctx, i); err != nil {
-			p.undo(ctx, i)
-			return err
-		}
+	if err := p.walk(ctx, steps); err != nil {
+		return err
 	}
 	securechannel.Close(p.Manager, p.pase)
 	p.hangUp()
 	return nil
 }
 
-func (p *pairing) run(ctx context.Context, i int) error {
+// walk takes steps, or takes back those it took.
+func (p *pairing) walk(ctx context.Context, steps []step) error {
+	for i := range steps {
+		if err := p.run(ctx, steps, i); err != nil {
+			p.undo(ctx, steps, i)
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pairing) run(ctx context.Context, steps []step, i int) error {
 	s, began := &steps[i], p.Now()
 	tell := func(state string) {
 		p.tell(Progress{Step: i + 1, Of: len(steps), Name: s.name, State: state, MS: p.Now().Sub(began).Milliseconds()})
@@ -168,13 +180,13 @@ func (p *pairing) run(ctx context.Context, i int) error {
 	tell(StepFailed)
 	f := *Explain(err, CodeInternal)
 	f.Step = s.name
-	p.Log.Info("pairing failed", "step", s.name, "code", f.Code, "err", err)
+	p.Log.Info("a step with a device failed", "step", s.name, "code", f.Code, "err", err)
 	return &f
 }
 
 // undo takes back the steps up to the one that failed. It goes on when the
 // caller has gone away.
-func (p *pairing) undo(ctx context.Context, failed int) {
+func (p *pairing) undo(ctx context.Context, steps []step, failed int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
 	for i := failed; i >= 0; i-- {
@@ -204,6 +216,9 @@ func (p *pairing) reserve(ctx context.Context) error {
 	if err != nil {
 		return Explain(err, CodeCommit)
 	}
+	if err := p.aim(state); err != nil {
+		return err
+	}
 	n, err := state.DrawNode(p.Random)
 	if err != nil {
 		return err
@@ -222,6 +237,14 @@ func (p *pairing) reserve(ctx context.Context) error {
 		return Explain(err, CodeCommit)
 	}
 	return nil
+}
+
+// aim settles which of the home's fabrics the device comes to: the one of this
+// State, also if the home gets another root meanwhile.
+func (p *pairing) aim(state *fabric.State) (err error) {
+	p.root = state.Home.Root
+	p.id, err = p.IdentityFor(nil)
+	return err
 }
 
 // abandon gives the reservation up, unless the device may have its certificate

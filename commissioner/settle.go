@@ -100,6 +100,14 @@ func (c *Commissioner) settle(ctx context.Context, d *fabric.Device, waited time
 // finish takes the steps that are left with a device that has its certificate.
 func (c *Commissioner) finish(ctx context.Context, s *exchange.Session, d *fabric.Device) error {
 	state := c.Ledger.State()
+	if err := c.settleDown(ctx, s, state, d); err != nil {
+		return err
+	}
+	return c.settled(ctx, d, fabric.Command{Admit: &fabric.Admit{Node: d.Node, Gateway: c.Identity().Node, Access: tag(state, d).Version()}})
+}
+
+// settleDown writes the device's access list, and ends its fail-safe.
+func (c *Commissioner) settleDown(ctx context.Context, s *exchange.Session, state *fabric.State, d *fabric.Device) error {
 	if err := c.putACL(ctx, s, state, d); err != nil {
 		return err
 	}
@@ -118,7 +126,7 @@ func (c *Commissioner) finish(ctx context.Context, s *exchange.Session, d *fabri
 	default:
 		return err
 	}
-	return c.settled(ctx, d, fabric.Command{Admit: &fabric.Admit{Node: d.Node, Gateway: c.Identity().Node, Access: state.Home.GatewayCAT.Version()}})
+	return nil
 }
 
 // settled commits the end of a pairing. Somebody else may have done so.

@@ -45,7 +45,7 @@ type Discovery interface {
 type Member struct {
 	Steward   Steward
 	Discovery Discovery
-	Root      []byte // of the home, in TLV
+	Root      func() []byte // of the home, in TLV; it may get another
 	Manager   *exchange.Manager
 	Engine    *interaction.Engine
 	Link      radio.Link
@@ -161,7 +161,7 @@ func (a *admission) describe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.box.Home != [32]byte{} && a.box.Home != sha256.Sum256(a.Root) {
+	if a.box.Home != [32]byte{} && a.box.Home != sha256.Sum256(a.Root()) {
 		return fail(CodeElsewhere, nil)
 	}
 	return nil

@@ -286,7 +286,7 @@ func TestOtherHome(t *testing.T) {
 		if other.enrolls != 0 {
 			t.Error("the other home committed something")
 		}
-		theirs.Root = s.state.Home.Root // it does not look
+		theirs.Root = func() []byte { return s.state.Home.Root } // it does not look
 		_, err = theirs.admit(t, code)
 		p.fails(err, CodeElsewhere, "join")
 

@@ -194,7 +194,7 @@ func (s *steward) member(at radio.Addr) *Member {
 	(&securechannel.Responder{Manager: m, Log: s.logger(), Resumptions: new(securechannel.Resumptions), Identities: func() []*securechannel.Identity { return nil }}).Register()
 	m.Serve(link)
 	s.t.Cleanup(m.Close)
-	return &Member{Steward: s, Discovery: s.place, Root: s.state.Home.Root, Manager: m, Engine: engine, Link: link, Now: time.Now, Random: rand.Reader, Log: s.logger()}
+	return &Member{Steward: s, Discovery: s.place, Root: func() []byte { return s.state.Home.Root }, Manager: m, Engine: engine, Link: link, Now: time.Now, Random: rand.Reader, Log: s.logger()}
 }
 
 // gateway is a box, whose keys outlive each of its runs.

@@ -49,7 +49,7 @@ type slot struct {
 // New is a Keeper of the devices that c admits.
 func New(c *commissioner.Commissioner) *Keeper {
 	return &Keeper{c: c, slots: make(map[cert.NodeID]*slot), identity: c.Identity(), own: owning{ends: make(map[cert.NodeID]context.CancelFunc),
-		health: make(map[cert.NodeID]Health), meet: make(chan struct{}, atOnce)}}
+		health: make(map[cert.NodeID]Health), moves: make(map[cert.NodeID]*Straggler), meet: make(chan struct{}, atOnce)}}
 }
 
 // Adopt keeps the session with which a device was admitted.
@@ -58,6 +58,19 @@ func (k *Keeper) Adopt(s *exchange.Session) {
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
 	sl.session, sl.identity = s, k.present()
+}
+
+// exchanged puts a session on the present fabric in the place of the one on
+// the former.
+func (k *Keeper) exchanged(s *exchange.Session) {
+	n := cert.NodeID(s.PeerNode())
+	k.leave(n)
+	k.Adopt(s)
+	if k.c.Former != nil {
+		if former := k.c.Former(); former != nil {
+			k.c.Resumptions().Forget(former.Index, n)
+		}
+	}
 }
 
 // present is who this gateway is now. When its certificate has changed, what
@@ -109,9 +122,13 @@ func (k *Keeper) session(ctx context.Context, n cert.NodeID) (*exchange.Session,
 		sl.idle.Stop()
 		sl.idle = nil
 	}
-	identity := k.present()
+	k.present()
+	identity, err := k.c.IdentityFor(k.c.Ledger.State().Devices[n])
+	if err != nil {
+		return nil, err
+	}
 	if s := sl.session; s != nil {
-		if sl.identity != identity {
+		if sl.identity != identity { // its certificate was renewed, or the device was moved
 			securechannel.Close(k.c.Manager, s)
 		}
 		select {
@@ -269,5 +286,8 @@ func (k *Keeper) forget(n cert.NodeID) {
 	delete(k.slots, n)
 	k.mu.Unlock()
 	k.c.Resumptions().Forget(k.c.Identity().Index, n)
+	if k.c.Former != nil && k.c.Former() != nil {
+		k.c.Resumptions().Forget(k.c.Former().Index, n)
+	}
 	k.c.Addresses.Forget(n)
 }

@@ -17,7 +17,7 @@ func (k *Keeper) mendAccess(ctx context.Context, n cert.NodeID) error {
 	s := k.c.Ledger.State()
 	d, self := s.Devices[n], s.Gateways[k.c.Identity().Node]
 	want := s.Home.GatewayCAT.Version()
-	if d == nil || self == nil || d.AccessVersion() >= want || self.CATVersion() < want || string(self.NOC) != string(k.c.Identity().NOC) {
+	if d == nil || self == nil || s.OnFormer(d) || d.AccessVersion() >= want || self.CATVersion() < want || string(self.NOC) != string(k.c.Identity().NOC) {
 		return nil // right, or this gateway would lock itself out
 	}
 	if err := k.do(ctx, n, true, func(session *exchange.Session) error { return k.c.WriteAccess(ctx, session, d) }); err != nil {

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -28,8 +29,8 @@ const (
 // Health is how a device that this gateway owns fares.
 type Health struct {
 	Reachable bool
-	Since     time.Time // of what Reachable says
-	Reason    string    // why it is not reachable
+	Since     time.Time             // of what Reachable says
+	Failure   *commissioner.Failure // why it is not reachable
 }
 
 // owning is the devices this gateway looks after, each by a goroutine with one
@@ -38,7 +39,8 @@ type owning struct {
 	mu     sync.Mutex
 	ends   map[cert.NodeID]context.CancelFunc
 	health map[cert.NodeID]Health
-	meet   chan struct{} // holds one for each device that is being met
+	moves  map[cert.NodeID]*Straggler // that did not succeed yet
+	meet   chan struct{}              // holds one for each device that is being met
 }
 
 // Own looks after the devices whose owner this gateway is, until ctx ends: it
@@ -73,6 +75,7 @@ func (k *Keeper) adjust(ctx context.Context, wg *sync.WaitGroup, inTouch bool) {
 			end()
 			delete(k.own.ends, n)
 			delete(k.own.health, n)
+			delete(k.own.moves, n)
 		}
 	}
 	for n, d := range devices {
@@ -113,8 +116,12 @@ func (k *Keeper) lookAfter(ctx context.Context, n cert.NodeID) {
 	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
 		began := k.c.Now()
 		err := k.follow(ctx, n)
+		if errors.Is(err, errMoved) {
+			wait = firstRetry / 2
+			continue
+		}
 		if err != nil && ctx.Err() == nil {
-			k.setHealth(ctx, n, Health{Reason: commissioner.Explain(err, commissioner.CodeUnreachable).Error()})
+			k.setHealth(ctx, n, Health{Failure: commissioner.Explain(err, commissioner.CodeUnreachable)})
 		}
 		if k.c.Now().Sub(began) > reportWithin {
 			wait = firstRetry // it was there for a while
@@ -129,6 +136,9 @@ func (k *Keeper) lookAfter(ctx context.Context, n cert.NodeID) {
 // follow meets a device and stays subscribed until that ends. What it reports
 // first is all it has.
 func (k *Keeper) follow(ctx context.Context, n cert.NodeID) error {
+	if k.settleMove(ctx, n) {
+		return errMoved
+	}
 	sub, err := k.meetDevice(ctx, n)
 	if err != nil {
 		return err
@@ -138,6 +148,9 @@ func (k *Keeper) follow(ctx context.Context, n cert.NodeID) error {
 	ticker := time.NewTicker(mendEvery)
 	defer ticker.Stop()
 	for {
+		if k.move(ctx, n) {
+			return errMoved
+		}
 		if err := k.mendAccess(ctx, n); err != nil {
 			k.c.Log.Info("a device still trusts gateways that were evicted", "device", n, "err", err)
 		}

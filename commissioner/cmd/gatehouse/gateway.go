@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,6 @@ import (
 	"gatehouse/commissioner/matter/securechannel"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
-	"gatehouse/radio"
 	"gatehouse/radio/dnssd"
 )
 
@@ -30,6 +30,7 @@ type gateway struct {
 	log       *slog.Logger
 	neighbors *neighbors
 	identity  atomic.Pointer[securechannel.Identity]
+	former    atomic.Pointer[securechannel.Identity] // nil but while the home's root is changed
 	evicted   chan struct{}
 }
 
@@ -83,30 +84,6 @@ func loadKeys(dir, tpm string) (keyfile.Keys, error) {
 	return keys, nil
 }
 
-// announce makes the gateway known as a node of the home's fabric, as soon as
-// it knows which that is. Devices find their administrator by this, and
-// gateways each other.
-func (g *gateway) announce(ctx context.Context, discovery *dnssd.Conn, port uint16) error {
-	root := g.State().Home.Root
-	if g.neighbors.membership != nil {
-		root = g.neighbors.membership.Root
-	} else if root == nil { // its setup was interrupted
-		return errNoHome
-	}
-	ca, err := found.Root(root)
-	if err != nil {
-		return err
-	}
-	id, _ := ca.Certificate().Subject.Find(cert.AttrFabricID)
-	compressed := uint64(cert.CompressFabric(ca.Certificate().PublicKey, cert.FabricID(id)))
-	g.neighbors.compressed.Store(compressed)
-	self := dnssd.OperationalService(radio.Advertisement{CompressedFabric: compressed, Node: uint64(g.Node)}, port)
-	if _, err := discovery.Advertise(ctx, self); err != nil {
-		return fmt.Errorf("advertise the gateway: %w", err)
-	}
-	return nil
-}
-
 // identifyEvery is between attempts to become who the gateway is.
 const identifyEvery = 500 * time.Millisecond
 
@@ -137,21 +114,24 @@ func (g *gateway) identify(ctx context.Context, waiting func(error)) error {
 
 func (g *gateway) stayIdentified(ctx context.Context, changed <-chan struct{}) {
 	for {
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
+		again := (<-chan time.Time)(nil)
 		if err := g.reidentify(ctx); errors.Is(err, errEvicted) {
 			close(g.evicted)
 			return
 		} else if err != nil {
 			g.log.Warn("this gateway's certificate was renewed, and it cannot use it yet", "err", err)
+			again = time.After(identifyEvery)
+		}
+		select {
+		case <-changed:
+		case <-again:
+		case <-ctx.Done():
+			return
 		}
 	}
 }
 
-// reidentify takes up the certificate that the trust state has now.
+// reidentify takes up the certificates that the trust state has now.
 func (g *gateway) reidentify(ctx context.Context) error {
 	s := g.State()
 	self := s.Gateways[g.Node]
@@ -163,35 +143,85 @@ func (g *gateway) reidentify(ctx context.Context) error {
 	case self == nil || !self.Member():
 		return fmt.Errorf("gateway %v is not a member of this home", g.Node)
 	}
-	have := g.identity.Load()
+	have, former := g.identity.Load(), g.former.Load()
+	if s.Former == nil {
+		g.former.Store(nil)
+	} else if noc := s.Former.NOCs[g.Node]; former == nil && noc != nil {
+		if have != nil && string(have.NOC) == string(noc) {
+			former = have // until now
+		} else {
+			epoch, err := g.Vault.FormerIPK(ctx, s)
+			if err != nil {
+				return err
+			}
+			if former, err = g.identityOf(s.Former.Root, s.Former.ICAC, noc, s, epoch); err != nil {
+				return err
+			}
+			former.Index = formerIndex
+		}
+		g.former.Store(former)
+	}
 	if have != nil && string(have.NOC) == string(self.NOC) {
 		return nil
 	}
-	next, err := g.identityOf(ctx, s, self, have)
+	next, err := g.presentIdentity(ctx, s, self, have)
 	if err == nil {
 		g.identity.Store(next)
 	}
 	return err
 }
 
-func (g *gateway) identityOf(ctx context.Context, s *fabric.State, self *fabric.Gateway, have *securechannel.Identity) (*securechannel.Identity, error) {
-	root, err := found.Root(s.Home.Root)
-	if err != nil {
-		return nil, err
-	}
-	// Validity of devices' certificates is watched by the gateways, not
-	// enforced by the handshake: a device must stay reachable to be renewed.
-	id := &securechannel.Identity{Index: 1, Fabric: s.Home.FabricID, Node: g.Node, Root: root, NOC: self.NOC, ICAC: s.Generation().ICAC,
-		Key: g.Keys.Now().Operational, Valid: cert.AnyTime}
-	if have != nil {
-		id.IPK = have.IPK
-		return id, nil
+// Numbers of our fabrics. Sessions that can be resumed are remembered by them,
+// so that one which follows another has another one.
+const (
+	formerIndex  = 1 // of one that is there when the gateway starts
+	firstIndex   = 2
+	maxFabricIdx = 254
+)
+
+func (g *gateway) presentIdentity(ctx context.Context, s *fabric.State, self *fabric.Gateway, have *securechannel.Identity) (*securechannel.Identity, error) {
+	if have != nil && bytes.Equal(have.Root.Certificate().TLV(), s.Home.Root) { // renewed
+		id := *have
+		id.NOC, id.ICAC = self.NOC, s.Generation().ICAC
+		return &id, nil
 	}
 	epoch, err := g.Vault.IPK(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	defer epoch.Erase()
-	id.IPK = epoch.Operational(cert.CompressFabric(root.Certificate().PublicKey, s.Home.FabricID))
+	id, err := g.identityOf(s.Home.Root, s.Generation().ICAC, self.NOC, s, epoch)
+	if err != nil {
+		return nil, err
+	}
+	if id.Index = firstIndex; have != nil {
+		id.Index = have.Index%maxFabricIdx + 1
+	}
 	return id, nil
+}
+
+// identityOf is the gateway on one of the home's fabrics. It erases the epoch
+// key.
+func (g *gateway) identityOf(rcac, icac, noc []byte, s *fabric.State, epoch cert.EpochKey) (*securechannel.Identity, error) {
+	defer epoch.Erase()
+	root, err := found.Root(rcac)
+	if err != nil {
+		return nil, err
+	}
+	// Validity of devices' certificates is watched by the gateways, not
+	// enforced by the handshake: a device must stay reachable to be renewed.
+	return &securechannel.Identity{Fabric: s.Home.FabricID, Node: g.Node, Root: root, NOC: noc, ICAC: icac, Key: g.Keys.Now().Operational,
+		IPK: epoch.Operational(cert.CompressFabric(root.Certificate().PublicKey, s.Home.FabricID)), Valid: cert.AnyTime,
+		Known: func(n cert.NodeID) (cert.PublicKey, bool) {
+			now := g.State()
+			return now.Key(n, now.Former != nil && bytes.Equal(now.Former.Root, rcac))
+		}}, nil
+}
+
+// identities are who the gateway is, on each of the home's fabrics.
+func (g *gateway) identities() []*securechannel.Identity {
+	ids := []*securechannel.Identity{g.identity.Load()}
+	if former := g.former.Load(); former != nil {
+		ids = append(ids, former)
+	}
+	return ids
 }

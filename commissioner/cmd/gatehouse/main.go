@@ -44,6 +44,7 @@ type cli struct {
 	Status   statusCmd    `cmd:"" help:"Show the gateway."`
 	Join     joinCmd      `cmd:"" help:"Show a code by which a gateway of a home lets this one in."`
 	Gateways gatewaysCmds `cmd:"" help:"The home's gateways."`
+	Fabric   fabricCmds   `cmd:"" help:"The home's root."`
 	Seal     sealCmds     `cmd:"" help:"What the home's secrets are sealed with."`
 	Mode     modeCmds     `cmd:"" help:"The gateway's pairing mode, as its button opens and cancels it."`
 	Scan     scanCmd      `cmd:"" help:"List what is in pairing mode, on the network and over Bluetooth."`

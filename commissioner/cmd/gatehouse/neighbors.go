@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -29,7 +30,7 @@ type neighbors struct {
 	discovery  *dnssd.Conn
 	membership *found.Membership
 	book       *commissioner.AddressBook
-	compressed atomic.Uint64 // fabric; 0 while it is not known
+	fabrics    atomic.Pointer[[]uint64] // compressed; nil while none is known
 }
 
 func (b *neighbors) locate(ctx context.Context, n cert.NodeID) (addrs []netip.AddrPort, err error) {
@@ -43,8 +44,8 @@ func (b *neighbors) locate(ctx context.Context, n cert.NodeID) (addrs []netip.Ad
 			}
 		}
 	}
-	fabric := b.compressed.Load()
-	if fabric == 0 {
+	fabrics := b.fabrics.Load()
+	if fabrics == nil {
 		return addrs, nil
 	}
 	if len(addrs) > 0 {
@@ -52,7 +53,7 @@ func (b *neighbors) locate(ctx context.Context, n cert.NodeID) (addrs []netip.Ad
 		ctx, cancel = context.WithTimeout(ctx, lookAgain)
 		defer cancel()
 	}
-	ad, err := b.discovery.Resolve(ctx, radio.OperationalInstance(fabric, uint64(n)))
+	ad, err := b.resolve(ctx, *fabrics, n)
 	if err != nil {
 		if len(addrs) > 0 {
 			return addrs, nil
@@ -67,6 +68,33 @@ func (b *neighbors) locate(ctx context.Context, n cert.NodeID) (addrs []netip.Ad
 		b.book.Set(n, ad.Addrs[0])
 	}
 	return append(announced, addrs...), nil
+}
+
+// resolve finds a gateway by whichever of the home's fabrics it announces: one
+// that lags behind knows only the former.
+func (b *neighbors) resolve(ctx context.Context, fabrics []uint64, n cert.NodeID) (radio.Advertisement, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		ad  radio.Advertisement
+		err error
+	}
+	answers := make(chan answer, len(fabrics))
+	for _, f := range fabrics {
+		go func() {
+			ad, err := b.discovery.Resolve(ctx, radio.OperationalInstance(f, uint64(n)))
+			answers <- answer{ad, err}
+		}()
+	}
+	var failed error
+	for range fabrics {
+		a := <-answers
+		if a.err == nil {
+			return a.ad, nil
+		}
+		failed = errors.Join(failed, a.err)
+	}
+	return radio.Advertisement{}, failed
 }
 
 // peers are where a new gateway finds the members.

@@ -21,6 +21,7 @@ import (
 	"gatehouse/commissioner/setup"
 	"gatehouse/commissioner/virtual"
 	"gatehouse/fabric/attest/attesttest"
+	"gatehouse/radio"
 	"gatehouse/radio/dnssd"
 	"gatehouse/radio/udp"
 )
@@ -56,7 +57,7 @@ func light() {
 	rand.Read(b[:])
 	code := setup.Payload{VendorID: 0xFFF1, ProductID: 0x8001, Passcode: passcode, Discriminator: setup.Long(uint16(b[0])<<8 | uint16(b[1]))}
 	d, err := virtual.New(virtual.Config{Name: "Lamp", Code: code, SerialNumber: "S1", Software: 7, SoftwareText: "7.0", Maker: maker,
-		Link: link, Port: link.LocalAddr().Port(), Discovery: discovery, Now: time.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler)})
+		Link: mutable{link}, Port: link.LocalAddr().Port(), Discovery: discovery, Now: time.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler)})
 	check(err)
 	check(d.Start())
 	qr, err := code.QR()
@@ -68,6 +69,17 @@ func light() {
 	<-done
 	d.Close()
 	discovery.Close()
+}
+
+// mutable is a link over which nothing goes out while there is a file called
+// mute.
+type mutable struct{ *udp.Link }
+
+func (m mutable) Send(to radio.Addr, b []byte) error {
+	if _, err := os.Stat("mute"); err == nil {
+		return nil
+	}
+	return m.Link.Send(to, b)
 }
 
 func TestScripts(t *testing.T) {
@@ -166,9 +178,9 @@ func (b boxes) joined(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// codeTo puts the light's code into a variable.
+// codeTo puts the light's code, which may be in another file, into a variable.
 func codeTo(ts *testscript.TestScript, _ bool, args []string) {
-	f, err := os.Open(ts.MkAbs("code"))
+	f, err := os.Open(ts.MkAbs(append(args, "code")[1]))
 	ts.Check(err)
 	defer f.Close()
 	s := bufio.NewScanner(f)

@@ -134,18 +134,18 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 	}
 	defer release()
 	com := commissioner.New(commissioner.Config{Ledger: gateway, Discovery: discovery, Bluetooth: air, Mode: mode,
-		Authority: gateway.Authority, Identity: gateway.identity.Load,
+		Authority: gateway.Authority, Identity: gateway.identity.Load, Former: gateway.former.Load,
 		Manager: manager, Engine: interaction.New(manager), Link: link, Addresses: commissioner.OpenAddressBook(filepath.Join(g.State, "addresses.json"), log),
 		Now: clock, Random: rand.Reader, Log: log})
 	responder := &securechannel.Responder{Manager: manager, Log: log, Resumptions: com.Resumptions(),
-		Identities: func() []*securechannel.Identity { return []*securechannel.Identity{gateway.identity.Load()} }}
+		Identities: gateway.identities}
 	responder.Register()
 	manager.Serve(link)
 	wg.Go(func() { float(ctx, gateway.Member, discovery, c.Name, log) })
 	wg.Go(func() { com.Settle(ctx) })
 	wg.Go(func() { com.SendAway(ctx) })
 	p.C, p.K, p.M = com, keeper.New(com), gateway.Member
-	p.E = &enroll.Member{Steward: gateway.Steward, Discovery: discovery, Root: gateway.State().Home.Root, Manager: manager, Engine: com.Engine, Link: link,
+	p.E = &enroll.Member{Steward: gateway.Steward, Discovery: discovery, Root: func() []byte { return gateway.State().Home.Root }, Manager: manager, Engine: com.Engine, Link: link,
 		Now: clock, Random: rand.Reader, Log: log}
 	wg.Go(func() { p.K.Own(ctx, gateway.InTouch) })
 	handler := p.Handler()

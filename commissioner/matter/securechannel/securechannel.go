@@ -4,7 +4,8 @@
 //
 // It promises that a session it returns was confirmed by the peer: with PASE,
 // that it knows the passcode; with CASE, that it holds the key of a NOC which
-// chains to our fabric's root and names the node asked for. It stores nothing
+// chains to our fabric's root and names the node asked for, and that this is
+// the key which the node is known by, if it is. It stores nothing
 // but resumption records, in memory, and no passcode.
 package securechannel
 
