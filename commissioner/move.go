@@ -127,10 +127,15 @@ func (c *Commissioner) stayed(ctx context.Context, s *exchange.Session, id *secu
 	return nil
 }
 
-// fabrics are all that a device is on, ours or not.
+// fabrics are all that a device is on. The read must not be filtered: then it
+// shows but the one that is asked on.
 func (c *Commissioner) fabrics(ctx context.Context, s *exchange.Session) (list []datamodel.FabricDescriptor, err error) {
 	path := interaction.Attribute(datamodel.RootEndpoint, datamodel.OperationalCredentials, datamodel.CredentialsFabrics)
-	if err := c.Engine.ReadAttribute(ctx, s, path, &list); err != nil {
+	report, err := c.Engine.Read(ctx, s, interaction.ReadRequest{Attributes: []interaction.AttributePath{path}})
+	if err == nil {
+		err = report.Decode(path, &list)
+	}
+	if err != nil {
 		return nil, Explain(err, CodeProtocol)
 	}
 	return list, nil
