@@ -1,6 +1,7 @@
 package commissioner_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -33,10 +34,11 @@ import (
 )
 
 var (
-	gatewayAddr = radio.UDPAddr(netip.MustParseAddrPort("[fd00::a]:5540"))
-	deviceAddr  = radio.UDPAddr(netip.MustParseAddrPort("[fd00::b]:5540"))
-	quiet       = slog.New(slog.DiscardHandler)
-	maker       = attesttest.New("the tests' own")
+	gatewayAddr  = radio.UDPAddr(netip.MustParseAddrPort("[fd00::a]:5540"))
+	gatewayAddr2 = radio.UDPAddr(netip.MustParseAddrPort("[fd00::d]:5540"))
+	deviceAddr   = radio.UDPAddr(netip.MustParseAddrPort("[fd00::b]:5540"))
+	quiet        = slog.New(slog.DiscardHandler)
+	maker        = attesttest.New("the tests' own")
 )
 
 // ledger is a trust state in memory. fail makes proposals fail, before or
@@ -134,6 +136,7 @@ type home struct {
 	vault   *vault
 	id      *securechannel.Identity
 	renewed atomic.Pointer[securechannel.Identity] // nil: its certificate never was
+	former  atomic.Pointer[securechannel.Identity] // on the fabric of before a change of the root
 	code    setup.Payload
 	device  *virtual.Device
 	gateway *exchange.Manager
@@ -145,6 +148,7 @@ type home struct {
 	air           *air   // nil: there is no Bluetooth
 	progress      []commissioner.Progress
 	request       commissioner.PairRequest // beside the code
+	onNOC         func(noc []byte)         // when the device gets a certificate; nil: nobody cares
 }
 
 func newHome(t *testing.T, mode virtual.Mode) *home { return newHomeWith(t, mode, 0) }
@@ -192,7 +196,16 @@ func (h *home) found() {
 	root, err := cert.NewRoot(rcac)
 	h.check(err)
 	h.id = &securechannel.Identity{Index: 1, Fabric: f.FabricID, Node: self, Root: root, NOC: noc, ICAC: f.ICAC, Key: key,
-		IPK: f.IPK.Operational(f.Compressed), Valid: cert.AnyTime}
+		IPK: f.IPK.Operational(f.Compressed), Valid: cert.AnyTime, Known: h.known(f.RCAC)}
+}
+
+// known are the keys of the nodes on one of the home's fabrics.
+func (h *home) known(rcac []byte) func(cert.NodeID) (cert.PublicKey, bool) {
+	ledger := h.ledger
+	return func(n cert.NodeID) (cert.PublicKey, bool) {
+		s := ledger.State()
+		return s.Key(n, s.Former != nil && bytes.Equal(s.Former.Root, rcac))
+	}
 }
 
 func (h *home) check(err error) {
@@ -209,7 +222,7 @@ func (h *home) propose(c fabric.Command) {
 }
 
 func (h *home) startDevice(mode virtual.Mode, maxFabrics int) {
-	cfg := virtual.Config{Name: "Lamp", Code: h.code, SerialNumber: "V1", Software: 1, SoftwareText: "1.0", Maker: maker,
+	cfg := virtual.Config{Name: "Lamp", Code: h.code, SerialNumber: "V1", Software: 1, SoftwareText: "1.0", Maker: maker, OnNOC: h.onNOC,
 		Hostile: mode, MaxFabrics: maxFabrics, Link: h.net.Link(deviceAddr), Port: 5540, Now: time.Now, Random: rand.Reader, Log: quiet}
 	if h.air != nil {
 		h.air.network.Beacon = h.air.advertise
@@ -239,7 +252,7 @@ func (h *home) startGateway() {
 	}
 	h.c = commissioner.New(commissioner.Config{Ledger: h.ledger, Discovery: h.discovery, Bluetooth: bluetooth,
 		Authority: &steward.Authority{Ledger: h.ledger, Vault: h.vault},
-		Identity:  func() *securechannel.Identity { return cmp.Or(h.renewed.Load(), h.id) }, Manager: h.gateway, Engine: interaction.New(h.gateway), Link: link,
+		Identity:  func() *securechannel.Identity { return cmp.Or(h.renewed.Load(), h.id) }, Former: h.former.Load, Manager: h.gateway, Engine: interaction.New(h.gateway), Link: link,
 		Addresses: commissioner.OpenAddressBook(filepath.Join(h.t.TempDir(), "addresses"), quiet), Now: time.Now, Random: rand.Reader, Log: quiet})
 	responder := &securechannel.Responder{Manager: h.gateway, Log: quiet, Resumptions: h.c.Resumptions(), Identities: func() []*securechannel.Identity { return nil }}
 	responder.Register()

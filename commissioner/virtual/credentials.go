@@ -267,6 +267,9 @@ func (d *Device) addNOC(_ context.Context, _ *interaction.Request, fields tlv.Ra
 	f.identity = &securechannel.Identity{Index: f.index, Fabric: node.FabricID, Node: node.NodeID, Root: root, NOC: req.NOC, ICAC: req.ICAC,
 		Key: *d.failSafe.key, IPK: f.ipk.Operational(f.compressed), Valid: cert.AnyTime}
 	d.fabrics[f.index], d.failSafe.added, d.failSafe.fabric = f, f, f.index
+	if d.cfg.OnNOC != nil {
+		d.cfg.OnNOC(req.NOC)
+	}
 	s := dnssd.OperationalService(radio.Advertisement{Kind: radio.Operational, Instance: f.name(), CompressedFabric: uint64(f.compressed), Node: uint64(node.NodeID)}, d.cfg.Port)
 	d.advertise(f.name(), &s)
 	go d.changed(0, datamodel.OperationalCredentials, datamodel.CredentialsFabrics, datamodel.CredentialsCommissioned, datamodel.CredentialsNOCs, datamodel.CredentialsRoots)

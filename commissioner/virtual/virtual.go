@@ -54,8 +54,9 @@ type Config struct {
 	Now          func() time.Time
 	Random       io.Reader
 	Log          *slog.Logger
-	OnSwitch     func(on bool) // told of every switching; may be nil
-	Network      *Network      // that it must be put on first; nil: it is on Ethernet
+	OnSwitch     func(on bool)    // told of every switching; may be nil
+	OnNOC        func(noc []byte) // told of every certificate that AddNOC brings; may be nil
+	Network      *Network         // that it must be put on first; nil: it is on Ethernet
 }
 
 // Device is a running device.
@@ -193,6 +194,14 @@ func (d *Device) Fabrics() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.fabrics)
+}
+
+// NOCs are the certificates the device has, one of each fabric.
+func (d *Device) NOCs() (nocs [][]byte) {
+	for _, id := range d.identities() {
+		nocs = append(nocs, id.NOC)
+	}
+	return nocs
 }
 
 // changed tells subscribers of new values. Call it without the lock.
