@@ -22,6 +22,8 @@ var update = flag.Bool("update", false, "write the golden files; never those of 
 // commands has one of every kind, with every field set.
 func commands() map[string]fabric.Command {
 	all := map[string]fabric.Command{"found": found(), "reserve": reserve(7)}
+	rooted := fabric.Reseal{IssuerKey: []byte("key"), IPK: []byte("ipk"), ICAC: []byte("icac"), Recovery: []byte("kit"), Former: []byte("former ipk")}
+	credential := fabric.Credential{Generation: 2, Serial: []byte("serial"), NOCHash: []byte("hash"), PublicKey: []byte("key")}
 	all["found"].Found.Home.VendorID = 0xFFF1
 	all["found"].Found.Home.IPK = []byte("sealed ipk")
 	all["found"].Found.Gateway.SealKey = []byte("public")
@@ -60,12 +62,24 @@ func commands() map[string]fabric.Command {
 		"rotate-sealing": {RotateSealing: &fabric.RotateSealing{Suite: 2}},
 		"reseal-3": {Reseal: &fabric.Reseal{Keyring: fabric.Keyring{Number: 2, Issuing: envelope, Shared: envelope, Suite: 2}, IssuerKey: []byte("key"), IPK: []byte("ipk"),
 			Networks: map[string][]byte{}}},
-		"take-over":  {TakeOver: &fabric.TakeOver{From: gateway, To: []cert.NodeID{gateway + 1}}},
-		"set-access": {SetAccess: &fabric.SetAccess{Nodes: []cert.NodeID{7}, Version: 2}},
-		"reserve-2":  {Reserve: &fabric.Reserve{Node: 7, Gateway: gateway, FailSafe: 60_000}},
-		"issue-2":    {Issue: &fabric.Issue{Node: 7, NOCHash: bytes.Repeat([]byte{1}, 32), PublicKey: bytes.Repeat([]byte{4}, 65), Gateway: gateway}},
-		"admit-2":    {Admit: &fabric.Admit{Node: 7, Gateway: gateway, Access: 1}},
-		"abandon-2":  {Abandon: &fabric.Abandon{Node: 7, Reason: "reason", Gateway: gateway}},
+		"take-over":    {TakeOver: &fabric.TakeOver{From: gateway, To: []cert.NodeID{gateway + 1}}},
+		"set-access":   {SetAccess: &fabric.SetAccess{Nodes: []cert.NodeID{7}, Version: 2}},
+		"reserve-2":    {Reserve: &fabric.Reserve{Node: 7, Gateway: gateway, FailSafe: 60_000}},
+		"issue-2":      {Issue: &fabric.Issue{Node: 7, NOCHash: bytes.Repeat([]byte{1}, 32), PublicKey: bytes.Repeat([]byte{4}, 65), Gateway: gateway}},
+		"admit-2":      {Admit: &fabric.Admit{Node: 7, Gateway: gateway, Access: 1}},
+		"reroot":       {Reroot: &fabric.Reroot{Root: []byte("other root"), NOCs: map[cert.NodeID][]byte{gateway: []byte("noc")}, Reseal: rooted}},
+		"reserve-move": {ReserveMove: &fabric.ReserveMove{Node: 7, Gateway: gateway, FailSafe: 60_000}},
+		"issue-move": {IssueMove: &fabric.IssueMove{Node: 7, Gateway: gateway, Serial: []byte("serial"), NOCHash: bytes.Repeat([]byte{1}, 32),
+			PublicKey: bytes.Repeat([]byte{4}, 65)}},
+		"admit-move":   {AdmitMove: &fabric.AdmitMove{Node: 7, Gateway: gateway, Serial: []byte("serial"), Access: 1}},
+		"abandon-move": {AbandonMove: &fabric.AbandonMove{Node: 7, Gateway: gateway, Serial: []byte("serial")}},
+		"left-former":  {LeftFormer: &fabric.LeftFormer{Node: 7, Gateway: gateway}},
+		"end-reroot":   {EndReroot: &fabric.EndReroot{GiveUp: []cert.NodeID{7}}},
+		"restore-3": {Restore: &fabric.Restore{State: &fabric.State{Version: 3, Former: &fabric.Former{Root: []byte("root"), ICAC: []byte("icac"), Generation: 1,
+			GatewayCAT: cert.NewCAT(1, 1), IPK: []byte("ipk"), Since: start},
+			Devices: map[cert.NodeID]*fabric.Device{7: {Node: 7, Before: &credential}, 8: {Node: 8, Next: &fabric.Move{Credential: credential, Phase: fabric.Issued, Deadline: start}}}},
+			Gateway: fabric.Gateway{Node: gateway, Version: 3}, Generation: fabric.Generation{Number: 17, ICAC: []byte("icac")}, CAT: 9, Reseal: rooted}},
+		"abandon-2": {Abandon: &fabric.Abandon{Node: 7, Reason: "reason", Gateway: gateway}},
 	} {
 		c.Version, c.Time = c.Needs(), start
 		all[name] = c

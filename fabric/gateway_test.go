@@ -28,7 +28,8 @@ func household(t *testing.T) *ledger {
 
 func (l *ledger) join(n cert.NodeID) {
 	l.t.Helper()
-	l.must(Command{ReserveGateway: &ReserveGateway{Node: n, Name: "box", PublicKey: make([]byte, 65), SealKey: []byte("seal " + n.String()), Version: 2}})
+	l.must(Command{ReserveGateway: &ReserveGateway{Node: n, Name: "box", PublicKey: make([]byte, 65), SealKey: []byte("seal " + n.String()),
+		Version: max(2, l.state.Version)}})
 	l.must(Command{IssueGateway: &IssueGateway{Node: n, NOC: []byte("noc"), CAT: l.state.Home.GatewayCAT.Version()}})
 }
 

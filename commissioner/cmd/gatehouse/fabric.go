@@ -137,7 +137,7 @@ func (c *fabricRerootCmd) begin(ctx context.Context, g *globals, f portal.Fabric
 		return err
 	}
 	root, err := found.Remint(found.RootConfig{Home: f.Home, FabricID: cert.FabricID(id), Birth: f.Birth, Generation: f.Generation + 1, Kit: c.Kit,
-		Passphrase: passphrase, Now: time.Now()})
+		Passphrase: passphrase, Now: clock()})
 	if err != nil {
 		return err
 	}
