@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -273,6 +274,9 @@ func TestForgedGateway(t *testing.T) {
 		if err := leader.Steward.Evict(t.Context(), victim.node, "stolen"); err != nil {
 			t.Errorf("evicting meanwhile: %v", err)
 		}
+		h.gateways = slices.DeleteFunc(h.gateways, func(b *box) bool { return b == victim })
+		defer h.off(victim)
+		h.same("the other helps again")
 		if s := leader.State(); !s.SealedRight() || s.Former.NOCs[victim.node] != nil {
 			t.Errorf("%+v", s.Former)
 		}
