@@ -17,6 +17,7 @@ import (
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/commissioner/matter/securechannel"
+	"gatehouse/commissioner/virtual"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 	"gatehouse/fabric/issuer"
@@ -295,7 +296,11 @@ func TestMoveCrash(t *testing.T) {
 					h.ledger.fail = nil
 					time.Sleep(pause)
 					h.startGateway()
-					h.own(20 * time.Minute)
+					patience := 20 * time.Minute
+					if pause == 0 { // the device's fail-safe, which lasts longer, is not waited for
+						patience = 50 * time.Second
+					}
+					h.own(patience)
 					if t.Failed() {
 						t.Fatalf("%s %s, after %v", name, when, pause)
 					}
@@ -421,6 +426,22 @@ func TestMoveTableFull(t *testing.T) {
 		<-ended
 		h.propose(fabric.Command{EndReroot: &fabric.EndReroot{GiveUp: []cert.NodeID{light}}})
 		if s := h.ledger.State(); s.Former != nil || s.Devices[light] != nil || s.Tombstones[light] == nil {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestKeptFabric: a light that says that it left the former fabric and did not
+// is listed with the reason, and the trust state does not believe it.
+func TestKeptFabric(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := (&home{discriminator: 0xABC}).withNOCs().start(t, virtual.KeepFabric, 0)
+		d, err := h.pair(t.Context())
+		h.check(err)
+		h.reroot()
+		h.own(5 * time.Minute)
+		s, ok := h.k.Straggles(d.Node)
+		if !ok || s.Failure.Code != commissioner.CodeNotLeft || h.ledger.State().Devices[d.Node].Before == nil {
 			t.Errorf("%+v", s)
 		}
 	})

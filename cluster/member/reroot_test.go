@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"gatehouse/cluster/backup"
 	"gatehouse/cluster/found"
 	"gatehouse/cluster/keyfile"
@@ -265,8 +267,23 @@ func TestForgedGateway(t *testing.T) {
 			t.Error("one that may be new is not let in: the rest of this test shows nothing")
 		}
 		r, _ := h.newRoot()
+		b := h.box()
+		h.gateways = h.gateways[:len(h.gateways)-1]
+		host := h.net.Host(b.addr.Addr())
+		l, err := host.Listen(b.addr.Port())
+		h.check(err)
+		thief := forge(4001)
+		w := wire.New(wire.Config{Identity: func() *wire.Identity { return thief }, Admit: func(cert.Node) error { return nil }, Locate: h.locate, Dial: host.Dial}, l)
+		defer w.Close()
+		open, err := w.Raft().Dial(raft.ServerAddress(leader.node.String()), time.Second)
+		h.check(err)
+		defer open.Close()
 		h.check(h.admit(leader, 7)) // which keeps the former fabric
 		h.check(leader.Steward.Reroot(t.Context(), r))
+		open.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := open.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("a connection of before stays open")
+		}
 		if reaches(forge(4000)) || reaches(forge(victim.node)) {
 			t.Error("after the change of the root, a forged certificate is let in")
 		}

@@ -338,6 +338,9 @@ func (d *Device) removeFabric(_ context.Context, _ *interaction.Request, fields 
 	if f == nil {
 		return nocStatus(datamodel.NOCInvalidFabricIndex, "")
 	}
+	if d.cfg.Hostile == KeepFabric {
+		return &datamodel.NOCResponse{FabricIndex: &f.index}, interaction.StatusIB{}
+	}
 	d.drop(f)
 	d.reopen()
 	return &datamodel.NOCResponse{FabricIndex: &f.index}, interaction.StatusIB{}

@@ -29,10 +29,11 @@ const (
 	LostPackets   Mode = "lost-packets"   // loses a fifth of all packets
 	ForgetACL     Mode = "forget-acl"     // says it wrote its access control list, and did not
 	Vanish        Mode = "vanish"         // falls silent as it gets its certificate
+	KeepFabric    Mode = "keep-fabric"    // says that it left a fabric, and did not
 )
 
 // Modes are all there are.
-var Modes = []Mode{Stall, WrongNonce, WrongCSRNonce, BadChain, EndlessChunks, OversizeList, LostPackets, ForgetACL, Vanish}
+var Modes = []Mode{Stall, WrongNonce, WrongCSRNonce, BadChain, EndlessChunks, OversizeList, LostPackets, ForgetACL, Vanish, KeepFabric}
 
 // UnmarshalText checks a mode's name.
 func (m *Mode) UnmarshalText(b []byte) error {
