@@ -298,7 +298,7 @@ func TestMoveCrash(t *testing.T) {
 					h.startGateway()
 					patience := 20 * time.Minute
 					if pause == 0 { // the device's fail-safe, which lasts longer, is not waited for
-						patience = 50 * time.Second
+						patience = 10 * time.Second
 					}
 					h.own(patience)
 					if t.Failed() {
@@ -428,6 +428,56 @@ func TestMoveTableFull(t *testing.T) {
 		if s := h.ledger.State(); s.Former != nil || s.Devices[light] != nil || s.Tombstones[light] == nil {
 			t.Errorf("%+v", s)
 		}
+	})
+}
+
+// TestMoveInDoubt: a light that lists the new fabric and cannot be met there
+// may have its certificate, and is not given another.
+func TestMoveInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, light := paired(t, 0)
+		h.reroot()
+		h.ledger.fail = func(c fabric.Command) (error, error) {
+			if c.AdmitMove != nil {
+				return errors.New("no quorum"), nil
+			}
+			return nil, nil
+		}
+		if err := h.moveOnce(t.Context(), light, nil); code(err) != commissioner.CodeCommit {
+			t.Fatal(err)
+		}
+		h.ledger.fail = nil
+		right := h.renewed.Load()
+		wrong := *right
+		wrong.IPK = h.id.IPK
+		h.renewed.Store(&wrong)
+		h.c.Resumptions().Forget(right.Index, 0)
+		former := func(ctx context.Context) (*exchange.Session, error) { return h.c.Connect(ctx, light) }
+		if _, err := h.c.SettleMove(t.Context(), h.ledger.State().Devices[light], former); code(err) != commissioner.CodeMoveDoubt {
+			t.Errorf("%v", err)
+		}
+		if h.ledger.State().Devices[light].Next == nil {
+			t.Fatal("a certificate that the light has is forgotten")
+		}
+		h.renewed.Store(right)
+		h.own(time.Minute)
+		h.arrived(light)
+	})
+}
+
+// TestFormerTag: after an eviction, lists on the former fabric keep the tag
+// that this gateway's certificate there has.
+func TestFormerTag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, light := paired(t, 0)
+		h.propose(fabric.Command{ReserveGateway: &fabric.ReserveGateway{Node: otherGateway, PublicKey: make([]byte, 65), SealKey: []byte("s"), Version: fabric.Version}})
+		h.propose(fabric.Command{IssueGateway: &fabric.IssueGateway{Node: otherGateway, NOC: []byte("noc"), CAT: 1}})
+		h.reroot()
+		h.propose(fabric.Command{EvictGateway: &fabric.EvictGateway{Node: otherGateway, Reason: "stolen"}})
+		s, err := h.c.Connect(t.Context(), light)
+		h.check(err)
+		h.check(h.c.WriteAccess(t.Context(), s, h.ledger.State().Devices[light]))
+		h.switches(light)
 	})
 }
 
