@@ -40,6 +40,9 @@ func showFabric(f portal.Fabric) {
 func showProgress(f portal.Fabric) {
 	fmt.Printf("  devices are moved from root %s since %s: %d of %d moved, %d of them have the former fabric still\n", f.Reroot.FormerRoot,
 		f.Reroot.Since.Local().Format(time.DateTime), f.Reroot.Moved, f.Devices, len(f.Kept))
+	if f.Reroot.Moved == f.Devices && len(f.Kept) == 0 {
+		fmt.Println("  it ends as soon as no gateway is away; one that will not come back has to be evicted")
+	}
 }
 
 var moveStates = map[string]string{"former": "not moved", "in-doubt": "perhaps moved", "moved": "moved, has the former fabric still"}
