@@ -275,7 +275,7 @@ func TestForgedGateway(t *testing.T) {
 		thief := forge(4001)
 		w := wire.New(wire.Config{Identity: func() *wire.Identity { return thief }, Admit: func(cert.Node) error { return nil }, Locate: h.locate, Dial: host.Dial}, l)
 		defer w.Close()
-		open, err := w.Raft().Dial(raft.ServerAddress(leader.node.String()), time.Second)
+		open, err := w.Raft(thief.Node).Dial(raft.ServerAddress(leader.node.String()), time.Second)
 		h.check(err)
 		defer open.Close()
 		h.check(h.admit(leader, 7)) // which keeps the former fabric
