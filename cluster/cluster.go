@@ -276,9 +276,6 @@ func (c *Cluster) answered() {
 func (c *Cluster) Close() error {
 	close(c.closed)
 	c.answered()
-	if t, ok := c.cfg.Transport.(*transport); ok {
-		t.deafen()
-	}
 	err := c.raft.Shutdown().Error()
 	return errors.Join(err, c.store.Close())
 }
