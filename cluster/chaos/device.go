@@ -28,6 +28,9 @@ type Device struct {
 	completed time.Time
 }
 
+// Node is who the device was to be.
+func (d *Device) Node() cert.NodeID { return d.node }
+
 var errRolledBack = errors.New("the device has rolled back")
 
 // Take gives the device a certificate.
