@@ -12,6 +12,7 @@ import (
 // absent is which gateways do not answer the leader, and since when.
 type absent struct {
 	mu   sync.Mutex
+	led  time.Time // when this gateway came to lead, the last time
 	last map[cert.NodeID]time.Time
 }
 
@@ -21,6 +22,11 @@ func (a *absent) observe(o any) {
 	defer a.mu.Unlock()
 	switch o := o.(type) {
 	case raft.FailedHeartbeatObservation:
+		if o.LastContact.Before(a.led) {
+			// The last attempt of an earlier lead, which ends while another one
+			// has begun: nobody will say that the gateway is back.
+			return
+		}
 		if a.last == nil {
 			a.last = make(map[cert.NodeID]time.Time)
 		}
@@ -30,7 +36,9 @@ func (a *absent) observe(o any) {
 	case raft.ResumedHeartbeatObservation:
 		delete(a.last, nodeOf(o.PeerID))
 	case raft.RaftState: // another leads, or nobody: it is for them to know
-		a.last = nil
+		if a.last = nil; o == raft.Leader {
+			a.led = time.Now() // followers count as heard of from here on
+		}
 	}
 }
 
