@@ -170,12 +170,12 @@ func (b *box) ready(ctx context.Context) error {
 
 // until waits for what is to come.
 func (h *home) until(ctx context.Context, done func(context.Context) error) error {
-	for {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := done(ctx)
 		if err == nil {
 			return nil
 		}
-		if !sleep(ctx, 100*time.Millisecond) {
+		if !sleep(ctx, pause) {
 			return fmt.Errorf("not in time: %w", err)
 		}
 	}
