@@ -12,7 +12,7 @@ import (
 // absent is which gateways do not answer the leader, and since when.
 type absent struct {
 	mu   sync.Mutex
-	led  time.Time // when this gateway came to lead, the last time
+	led  time.Time // since when this gateway leads; zero: it does not
 	last map[cert.NodeID]time.Time
 }
 
@@ -22,9 +22,9 @@ func (a *absent) observe(o any) {
 	defer a.mu.Unlock()
 	switch o := o.(type) {
 	case raft.FailedHeartbeatObservation:
-		if o.LastContact.Before(a.led) {
-			// The last attempt of an earlier lead, which ends while another one
-			// has begun: nobody will say that the gateway is back.
+		if a.led.IsZero() || o.LastContact.Before(a.led) {
+			// The last attempt of a lead that is over, which took its time:
+			// nobody will say that the gateway is back.
 			return
 		}
 		if a.last == nil {
@@ -36,7 +36,8 @@ func (a *absent) observe(o any) {
 	case raft.ResumedHeartbeatObservation:
 		delete(a.last, nodeOf(o.PeerID))
 	case raft.RaftState: // another leads, or nobody: it is for them to know
-		if a.last = nil; o == raft.Leader {
+		a.last, a.led = nil, time.Time{}
+		if o == raft.Leader {
 			a.led = time.Now() // followers count as heard of from here on
 		}
 	}
