@@ -257,6 +257,15 @@ func (b *box) empty() {
 	b.full = false
 }
 
+// copy copies what is on the disk. The gateway has ended.
+func (b *box) copy(to string) (err error) {
+	b.host.Do(func() {
+		os.Remove(filepath.Join(b.state, "gatehouse.sock")) // which cannot be copied
+		err = os.CopyFS(to, os.DirFS(b.state))
+	})
+	return err
+}
+
 // tail is the end of a log.
 func tail(name string) string {
 	log, err := os.ReadFile(name)

@@ -32,7 +32,7 @@ const prefix = "ghchaos"
 
 // waiting is how many homes there are for each that has faults: the others are
 // being founded, or wait for a fail-safe to run out.
-const waiting = 5
+const waiting = 8
 
 // programs builds what is tested: gatehouse with a clock that can be set, and
 // the lights.

@@ -56,9 +56,6 @@ type home struct {
 	wg     sync.WaitGroup // of the processes
 	busy   sync.WaitGroup // of clients and faults
 
-	// replacing has room for one: never are two gateways replaced at once.
-	replacing chan struct{}
-
 	mu         sync.Mutex
 	boxes      []*box
 	hosts      []*ether.Host
@@ -70,7 +67,7 @@ type home struct {
 }
 
 func newHome(b bins, dir string, seed uint64, r *report) *home {
-	return &home{bins: b, dir: dir, seed: seed, began: time.Now(), net: ether.New(seed), report: r, replacing: make(chan struct{}, 1), ways: make(map[int]trouble)}
+	return &home{bins: b, dir: dir, seed: seed, began: time.Now(), net: ether.New(seed), report: r, ways: make(map[int]trouble)}
 }
 
 func (h *home) since() time.Duration { return time.Since(h.began) }
@@ -206,8 +203,9 @@ func (h *home) pick(r *rand.Rand) *box {
 	return all[r.IntN(len(all))]
 }
 
-// whole reports what is left to do until all is as it should be.
-func (h *home) whole(ctx context.Context) error {
+// together reports what is left to do until all members know each other, have
+// the votes they should have, and know the same.
+func (h *home) together(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	members := h.members()
@@ -220,13 +218,37 @@ func (h *home) whole(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
-		if len(g.Gateways) != len(members) {
-			return fmt.Errorf("%s knows %d gateways, not %d", b.name, len(g.Gateways), len(members))
-		}
+		voters := 0
 		for _, v := range g.Gateways {
-			if v.Role != "voter" || v.AwaySeconds > 0 {
+			if v.Role == "voter" {
+				voters++
+			}
+			if v.Role == "joining" || v.AwaySeconds > 0 {
 				return fmt.Errorf("to %s, %s is a %s, away for %v s", b.name, v.Name, v.Role, v.AwaySeconds)
 			}
+		}
+		if len(g.Gateways) != len(members) || voters != (len(members)+1)/2*2-1 {
+			return fmt.Errorf("%s knows %d gateways, %d of them with a vote, and there are %d", b.name, len(g.Gateways), voters, len(members))
+		}
+		if i > 0 && g.Index != index {
+			return fmt.Errorf("%s has index %d, another %d", b.name, g.Index, index)
+		}
+		index = g.Index
+	}
+	return nil
+}
+
+// whole reports what is left to do until all is as it should be.
+func (h *home) whole(ctx context.Context) error {
+	if err := h.together(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for _, b := range h.members() {
+		g, err := ask[portal.Gateways](ctx, b, "GET", "gateways", nil)
+		if err != nil {
+			return fmt.Errorf("%s: %w", b.name, err)
 		}
 		if n := len(g.Trusting); n > 0 {
 			return fmt.Errorf("%d devices still trust gateways that were evicted", n)
@@ -240,10 +262,9 @@ func (h *home) whole(ctx context.Context) error {
 				return fmt.Errorf("%s (%s) is %s", v.Name, v.Node, v.Phase)
 			}
 		}
-		if i > 0 && d.Index != index {
-			return fmt.Errorf("%s has index %d, another %d", b.name, d.Index, index)
+		if d.Index != g.Index {
+			return fmt.Errorf("%s had index %d, and has %d", b.name, g.Index, d.Index)
 		}
-		index = d.Index
 	}
 	return nil
 }
@@ -273,10 +294,25 @@ func (h *home) heal() {
 		}
 	}
 	began := time.Now()
+	h.removeAgain(ctx)
 	if err := h.until(ctx, h.settled); err != nil {
 		h.broken("the home is not whole again after %v: %v", time.Since(began).Round(time.Second), err)
 	}
 	h.note("the home is whole again")
+}
+
+// removeAgain does what people do who were not told that a light is removed: it
+// may have left the home, and the home not know that.
+func (h *home) removeAgain(ctx context.Context) {
+	c := &client{home: h, id: 4, rand: h.rand(5)}
+	for _, r := range slices.Clone(h.told.changes) {
+		if r.name != "" || r.done || r.refused {
+			continue
+		}
+		if err := h.until(ctx, func(context.Context) error { return c.removeBy(h.any(c.rand), r.node, true) }); err != nil {
+			h.broken("device %v cannot be removed: %v", r.node, err)
+		}
+	}
 }
 
 // works has every gateway switch a light that another may look after.
@@ -309,6 +345,9 @@ func (h *home) live(d time.Duration) {
 		c := &client{home: h, id: 10 + i, rand: h.rand(uint64(10 + i))}
 		h.busy.Go(func() { c.run(ctx) })
 	}
+	if r := h.rand(2); r.IntN(100) < replaced {
+		h.busy.Go(func() { h.replace(ctx, r) })
+	}
 	h.nemesis(ctx, h.rand(1))
 	h.busy.Wait()
 }
@@ -340,7 +379,7 @@ func (h *home) close() {
 			b.clock.Close()
 		}
 		if len(h.violations) > 0 && b.host != nil {
-			b.host.Do(func() { os.CopyFS(filepath.Join(b.dir, "final"), os.DirFS(b.state)) }) // unless it is there
+			b.copy(filepath.Join(b.dir, "final")) // unless it is there
 		}
 	}
 	if h.lights != nil {

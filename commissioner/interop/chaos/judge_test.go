@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -37,12 +36,11 @@ type log struct {
 // read replays a copy of the log of a gateway that has ended.
 func (b *box) read() (*log, error) {
 	dir := filepath.Join(b.dir, "final")
-	var err error
-	b.host.Do(func() { err = os.CopyFS(dir, os.DirFS(b.state)) })
-	if err != nil {
+	if err := b.copy(dir); err != nil {
 		return nil, err
 	}
 	l := &log{box: b, entries: make(map[uint64]cluster.Entry)}
+	var err error
 	l.committed, err = cluster.Replay(cluster.Config{Dir: found.LogDir(dir), Node: b.node, Fatal: func(error) {}}, func(e cluster.Entry) {
 		l.entries[e.Index], l.last = e, e.Index
 	})

@@ -28,7 +28,7 @@ func (h *home) nemesis(ctx context.Context, r *rand.Rand) {
 		do     func(context.Context, *rand.Rand)
 	}{
 		{"kill", 14, h.crash}, {"outage", 3, h.outage}, {"pause", 12, h.pause}, {"isolate", 10, h.isolate}, {"halves", 6, h.halves}, {"one-way", 10, h.oneWay},
-		{"loss", 10, h.loss}, {"delay", 10, h.slow}, {"disk-full", 9, h.diskFull}, {"clock", 8, h.jump}, {"transfer", 8, h.transfer}, {"replace", 6, h.replace},
+		{"loss", 10, h.loss}, {"delay", 10, h.slow}, {"disk-full", 14, h.diskFull}, {"clock", 8, h.jump}, {"transfer", 8, h.transfer},
 	}
 	total := 0
 	for _, f := range faults {
@@ -243,7 +243,7 @@ func (h *home) slow(ctx context.Context, r *rand.Rand) {
 }
 
 func (h *home) diskFull(ctx context.Context, r *rand.Rand) {
-	b, d := h.any(r), between(r, 300*time.Millisecond, 5*time.Second)
+	b, d := h.any(r), between(r, 2*time.Second, 9*time.Second)
 	h.note("the disk of %s is full for %v", b.name, d.Round(time.Millisecond))
 	b.fill()
 	sleep(ctx, d)
@@ -282,39 +282,41 @@ type membership struct {
 
 // Limits of a change of the members. It is not given up when the faults end.
 const (
+	replaced   = 60              // of a hundred rounds have one
 	changeTime = 4 * time.Minute // a box that has joined may wait two minutes for its member's last word
 	attempt    = 15 * time.Second
 )
 
-// replace evicts a gateway and has a fresh one take its place.
-func (h *home) replace(_ context.Context, r *rand.Rand) {
-	select {
-	case h.replacing <- struct{}{}:
-		defer func() { <-h.replacing }()
-	default:
+// replace evicts a gateway and has a fresh one take its place, while faults
+// go on.
+func (h *home) replace(live context.Context, r *rand.Rand) {
+	if !sleep(live, between(r, 0, 3*time.Second)) {
 		return
 	}
+	// All must know of each other, and the secrets be sealed for them, before one
+	// goes: else there may be nobody left who can help.
+	if err := h.until(live, h.together); err != nil {
+		h.note("nobody is evicted: %v", err)
+		return
+	}
+	h.report.fault("replace")
 	ctx, cancel := context.WithTimeout(context.Background(), changeTime)
 	defer cancel()
-	// The secrets must be sealed for all, and all known to all, before one goes:
-	// else there may be nobody left who can help.
-	if len(h.members()) != gateways || h.until(ctx, h.whole) != nil {
-		return
-	}
 	victim := h.any(r)
 	if r.IntN(2) == 0 {
 		h.kill(victim, between(r, time.Second, 6*time.Second), "before it is evicted")
 	}
-	before := r.IntN(3) == 0
-	if before {
-		h.successor(ctx, r)
-		if err := h.until(ctx, h.whole); err != nil {
-			h.note("nobody is evicted: %v", err)
-			return
+	if r.IntN(3) > 0 {
+		if h.evict(ctx, victim, r) {
+			h.successor(ctx, r)
 		}
+		return
 	}
-	if h.evict(ctx, victim, r) && !before {
-		h.successor(ctx, r)
+	h.successor(ctx, r)
+	if err := h.until(ctx, h.together); err != nil {
+		h.broken("the home with a new gateway does not come together: %v", err)
+	} else {
+		h.evict(ctx, victim, r)
 	}
 }
 

@@ -170,26 +170,26 @@ func node(s string) cert.NodeID {
 }
 
 func (c *client) remove(b *box) {
-	n := c.lights.some(c.rand)
-	if n == 0 {
-		return
+	if n := c.lights.some(c.rand); n != 0 {
+		c.removeBy(b, n, c.rand.IntN(4) == 0)
 	}
+}
+
+// removeBy removes a light. It is an error if that may not be so.
+func (c *client) removeBy(b *box, n cert.NodeID, force bool) error {
 	how, ctx, cancel := c.begin(b)
 	defer cancel()
 	r := &change{call: how, node: n}
-	path := "devices/" + n.String()
-	if c.rand.IntN(4) == 0 {
-		path += "?force=true"
-	}
-	_, err := ask[portal.Removed](ctx, b, "DELETE", path, nil)
+	_, err := ask[portal.Removed](ctx, b, "DELETE", fmt.Sprintf("devices/%v?force=%v", n, force), nil)
 	r.end(&c.ticks, err)
 	if codeOf(err) == commissioner.CodeUnknownDevice {
-		r.refused, r.ended = true, c.ticks.next()
+		r.refused, r.ended, err = true, c.ticks.next(), nil
 	}
-	if r.done || r.refused {
+	if err == nil {
 		c.lights.removed(n)
 	}
 	c.record(func(rec *record) { rec.changes = append(rec.changes, r) })
+	return err
 }
 
 func (c *client) rename(b *box) {
