@@ -304,7 +304,7 @@ func (h *home) heal() {
 // removeAgain does what people do who were not told that a light is removed: it
 // may have left the home, and the home not know that.
 func (h *home) removeAgain(ctx context.Context) {
-	c := &client{home: h, id: 4, rand: h.rand(5)}
+	c := &client{home: h, id: 4, rand: h.rand(5), patient: true}
 	for _, r := range slices.Clone(h.told.changes) {
 		if r.name != "" || r.done || r.refused {
 			continue

@@ -22,6 +22,8 @@ const (
 	clientPause = 250 * time.Millisecond // on average
 	// Patience of a caller, who then goes away.
 	leastPatience, mostPatience = 3 * time.Second, 12 * time.Second
+	// A light that is to be removed by force is looked for first.
+	forcedTime = 90 * time.Second
 	// In so many of a hundred pairings the gateway is killed.
 	killedPairings = 20
 	firstKill      = 9  // step that is begun when it is, at the earliest
@@ -71,8 +73,9 @@ type listing struct {
 // client does what people do, at one gateway after the other.
 type client struct {
 	*home
-	id   int
-	rand *rand.Rand
+	id      int
+	rand    *rand.Rand
+	patient bool // it goes away only after forcedTime
 }
 
 // run does one thing after the other until ctx ends.
@@ -103,6 +106,9 @@ func (c *client) run(ctx context.Context) {
 
 func (c *client) begin(b *box) (call, context.Context, context.CancelFunc) {
 	patience := leastPatience + time.Duration(c.rand.Int64N(int64(mostPatience-leastPatience)))
+	if c.patient {
+		patience = forcedTime
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	b.mu.Lock()
 	defer b.mu.Unlock()
