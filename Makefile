@@ -4,9 +4,10 @@ FUZZTIME ?= 30s
 ROUNDS   ?= 5
 SEED     ?= 1
 HOURS    ?= 1
+HOMES    ?= 2
 PKGS     := ./...
 
-.PHONY: all build demo test check fuzz interop bench chaos cut cost vuln clean
+.PHONY: all build demo test check fuzz interop bench chaos chaos-simulation chaos-processes cut cost vuln clean
 
 all: build
 
@@ -47,10 +48,17 @@ bench:
 	cd commissioner/interop/ble && npm ci --no-audit --no-fund
 	$(GO) run ./commissioner/interop/bench
 
-# Homes of three gateways, for HOURS of simulated time each, from ROUNDS seeds. Their disks are in memory.
-chaos:
+# Homes of three gateways while everything around them breaks, from ROUNDS seeds: in simulated time, and as real processes.
+chaos: chaos-simulation chaos-processes
+
+# For HOURS of simulated time each. Their disks are in memory.
+chaos-simulation:
 	@dir=$$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	TMPDIR=$$dir $(GO) test -count=1 -v -timeout 0 -run TestSimulation ./cluster/chaos -seed $(SEED) -rounds $(ROUNDS) -hours $(HOURS)
+
+# In network namespaces, HOMES of them with faults at the same time.
+chaos-processes:
+	$(GO) test -tags interop -count=1 -v -timeout 0 -run TestProcesses ./commissioner/interop/chaos -seed $(SEED) -rounds $(ROUNDS) -homes $(HOMES)
 
 # The power cut at every system call of 500 commands, and of a follower's life.
 cut:

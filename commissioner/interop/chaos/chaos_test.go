@@ -24,6 +24,7 @@ var (
 	homesFlag    = flag.Int("homes", 2, "how many homes have faults at the same time; more may be waiting to become whole")
 	liveFlag     = flag.Duration("live", 12*time.Second, "how long a home has faults")
 	evidenceFlag = flag.String("evidence", filepath.Join(os.TempDir(), "gatehouse-chaos"), "directory for what a round that failed leaves")
+	sabotageFlag = flag.String("sabotage", "", "what to break in the gateways that must be noticed: stale, early, unsaid, hasty or dogged; all is for TestSabotage")
 	recordFlag   = flag.String("record", "", "append the report, as a line of JSON, to a file")
 )
 
@@ -36,11 +37,11 @@ const waiting = 8
 
 // programs builds what is tested: gatehouse with a clock that can be set, and
 // the lights.
-func programs(t *testing.T, dir string) bins {
+func programs(t *testing.T, dir string, broken sabotage) bins {
 	t.Helper()
 	b := bins{filepath.Join(dir, "gatehouse-adrift"), filepath.Join(dir, "gatehouse-virtual")}
 	for _, args := range [][]string{
-		{"test", "-c", "-o", b.gatehouse, "gatehouse/commissioner/cmd/gatehouse"},
+		{"test", "-c", "-overlay", broken.overlay(t, dir), "-o", b.gatehouse, "gatehouse/commissioner/cmd/gatehouse"},
 		{"build", "-o", b.virtual, "gatehouse/commissioner/cmd/gatehouse-virtual"},
 	} {
 		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
@@ -119,33 +120,13 @@ func (g *gate) leave() { <-g.room }
 
 // TestProcesses lives homes of real gateways from their seeds.
 func TestProcesses(t *testing.T) {
-	if err := ether.Check(); err != nil {
-		t.Skip("there can be no homes of processes here: ", err)
+	broken, known := sabotages[*sabotageFlag]
+	if *sabotageFlag != "" && !known {
+		t.Skipf("there is no sabotage %q", *sabotageFlag)
 	}
-	dir := scratch(t)
-	b := programs(t, dir)
-	sum, began := new(report), time.Now()
-	live, all := &gate{make(chan struct{}, *homesFlag)}, &gate{make(chan struct{}, *homesFlag*waiting)}
-	var wg sync.WaitGroup
-	for i := range *roundsFlag {
-		seed := *seedFlag + uint64(i)
-		all.enter()
-		wg.Go(func() {
-			defer all.leave()
-			violations, took := round(b, dir, seed, sum, live)
-			sum.mu.Lock()
-			defer sum.mu.Unlock()
-			sum.Rounds++
-			sum.Wall = time.Since(began).Seconds()
-			sum.Violations += len(violations)
-			fmt.Printf("seed %d: %.1f s; %d rounds in %.0f s, %d pairings, %d admitted, %d kills, %d violations\n",
-				seed, took.Seconds(), sum.Rounds, sum.Wall, sum.Pairings, sum.Admitted+sum.Settled, sum.Kills, sum.Violations)
-			for _, err := range violations {
-				t.Errorf("seed %d: %v\n\tevidence: %s", seed, err, filepath.Join(*evidenceFlag, fmt.Sprint(seed)))
-			}
-		})
-	}
-	wg.Wait()
+	sum := campaign(t, broken, *seedFlag, *roundsFlag, func(seed uint64, err error) {
+		t.Errorf("seed %d: %v\n\tevidence: %s", seed, err, filepath.Join(*evidenceFlag, fmt.Sprint(seed)))
+	})
 	line, err := json.Marshal(sum)
 	if err != nil {
 		t.Fatal(err)
@@ -159,4 +140,38 @@ func TestProcesses(t *testing.T) {
 		defer f.Close()
 		fmt.Fprintf(f, "%s\n", line)
 	}
+}
+
+// campaign lives homes from their seeds, several at once, and tells of every
+// promise that was not kept.
+func campaign(t *testing.T, broken sabotage, first uint64, rounds int, tell func(seed uint64, err error)) *report {
+	t.Helper()
+	if err := ether.Check(); err != nil {
+		t.Skip("there can be no homes of processes here: ", err)
+	}
+	dir := scratch(t)
+	b := programs(t, dir, broken)
+	sum, began := new(report), time.Now()
+	live, all := &gate{make(chan struct{}, *homesFlag)}, &gate{make(chan struct{}, *homesFlag*waiting)}
+	var wg sync.WaitGroup
+	for i := range rounds {
+		seed := first + uint64(i)
+		all.enter()
+		wg.Go(func() {
+			defer all.leave()
+			violations, took := round(b, dir, seed, sum, live)
+			sum.mu.Lock()
+			defer sum.mu.Unlock()
+			sum.Rounds++
+			sum.Wall = time.Since(began).Seconds()
+			sum.Violations += len(violations)
+			fmt.Printf("seed %d: %.1f s; %d rounds in %.0f s, %d pairings, %d admitted, %d kills, %d violations\n",
+				seed, took.Seconds(), sum.Rounds, sum.Wall, sum.Pairings, sum.Admitted+sum.Settled, sum.Kills, sum.Violations)
+			for _, err := range violations {
+				tell(seed, err)
+			}
+		})
+	}
+	wg.Wait()
+	return sum
 }

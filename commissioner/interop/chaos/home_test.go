@@ -25,7 +25,9 @@ const (
 	gateways   = 3
 	maxHosts   = 200
 	foundTime  = 2 * time.Minute // to found a home and have its gateways in
-	wholeTime  = 5 * time.Minute // a fail-safe and the grace after it, and more
+	// A device in doubt is given up after its fail-safe and a grace, three
+	// minutes in all, and each one is looked for, for 20 s, before it is.
+	wholeTime  = 6 * time.Minute
 	maxBroken  = 20              // violations that are kept
 	passphrase = "rowboat ferns at dusk"
 )
