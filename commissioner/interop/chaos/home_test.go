@@ -3,7 +3,6 @@
 package chaos
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,13 +20,13 @@ import (
 
 // Limits of a home.
 const (
-	gateways   = 3
-	maxHosts   = 200
-	foundTime  = 2 * time.Minute // to found a home and have its gateways in
+	gateways  = 3
+	maxHosts  = 200
+	foundTime = 2 * time.Minute // to found a home and have its gateways in
 	// A device in doubt is given up after its fail-safe and a grace, three
 	// minutes in all, and each one is looked for, for 20 s, before it is.
 	wholeTime  = 6 * time.Minute
-	maxBroken  = 20              // violations that are kept
+	maxBroken  = 20 // violations that are kept
 	passphrase = "rowboat ferns at dusk"
 )
 
@@ -205,140 +203,6 @@ func (h *home) pick(r *rand.Rand) *box {
 	return all[r.IntN(len(all))]
 }
 
-// together reports what is left to do until all members know each other, have
-// the votes they should have, and know the same.
-func (h *home) together(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	members := h.members()
-	var index uint64
-	for i, b := range members {
-		if err := b.on(); err != nil {
-			return err
-		}
-		g, err := ask[portal.Gateways](ctx, b, "GET", "gateways?level=linearizable", nil)
-		if err != nil {
-			return fmt.Errorf("%s: %w", b.name, err)
-		}
-		voters := 0
-		for _, v := range g.Gateways {
-			if v.Role == "voter" {
-				voters++
-			}
-			if v.Role == "joining" || v.AwaySeconds > 0 {
-				return fmt.Errorf("to %s, %s is a %s, away for %v s", b.name, v.Name, v.Role, v.AwaySeconds)
-			}
-		}
-		if len(g.Gateways) != len(members) || voters != (len(members)+1)/2*2-1 {
-			return fmt.Errorf("%s knows %d gateways, %d of them with a vote, and there are %d", b.name, len(g.Gateways), voters, len(members))
-		}
-		if i > 0 && g.Index != index {
-			return fmt.Errorf("%s has index %d, another %d", b.name, g.Index, index)
-		}
-		index = g.Index
-	}
-	return nil
-}
-
-// whole reports what is left to do until all is as it should be.
-func (h *home) whole(ctx context.Context) error {
-	if err := h.together(ctx); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	for _, b := range h.members() {
-		g, err := ask[portal.Gateways](ctx, b, "GET", "gateways", nil)
-		if err != nil {
-			return fmt.Errorf("%s: %w", b.name, err)
-		}
-		if n := len(g.Trusting); n > 0 {
-			return fmt.Errorf("%d devices still trust gateways that were evicted", n)
-		}
-		d, err := ask[portal.Devices](ctx, b, "GET", "devices?level=linearizable", nil)
-		if err != nil {
-			return fmt.Errorf("%s: %w", b.name, err)
-		}
-		for _, v := range d.Devices {
-			if v.Phase != "admitted" {
-				return fmt.Errorf("%s (%s) is %s", v.Name, v.Node, v.Phase)
-			}
-		}
-		if d.Index != g.Index {
-			return fmt.Errorf("%s had index %d, and has %d", b.name, g.Index, d.Index)
-		}
-	}
-	return nil
-}
-
-// settled is whole, for a while.
-func (h *home) settled(ctx context.Context) error {
-	for range 3 {
-		if err := h.whole(ctx); err != nil {
-			return err
-		}
-		sleep(ctx, 500*time.Millisecond)
-	}
-	return nil
-}
-
-// heal ends all faults, and waits until the home is whole by itself.
-func (h *home) heal() {
-	ctx, cancel := context.WithTimeout(context.Background(), wholeTime)
-	defer cancel()
-	h.note("all faults end")
-	h.mu.Lock()
-	boxes := slices.Clone(h.boxes)
-	h.mu.Unlock()
-	for _, b := range boxes {
-		if b.evicted {
-			b.off()
-		}
-	}
-	began := time.Now()
-	h.removeAgain(ctx)
-	if err := h.until(ctx, h.settled); err != nil {
-		h.broken("the home is not whole again after %v: %v", time.Since(began).Round(time.Second), err)
-	}
-	h.note("the home is whole again")
-}
-
-// removeAgain does what people do who were not told that a light is removed: it
-// may have left the home, and the home not know that.
-func (h *home) removeAgain(ctx context.Context) {
-	c := &client{home: h, id: 4, rand: h.rand(5), patient: true}
-	for _, r := range slices.Clone(h.told.changes) {
-		if r.name != "" || r.done || r.refused {
-			continue
-		}
-		if err := h.until(ctx, func(context.Context) error { return c.removeBy(h.any(c.rand), r.node, true) }); err != nil {
-			h.broken("device %v cannot be removed: %v", r.node, err)
-		}
-	}
-}
-
-// works has every gateway switch a light that another may look after.
-func (h *home) works() {
-	n := h.lights.some(h.rand(4))
-	if n == 0 {
-		return
-	}
-	for _, b := range h.members() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		err := h.until(ctx, func(ctx context.Context) error {
-			_, err := ask[portal.Invoked](ctx, b, "POST", "devices/"+n.String()+"/invoke", portal.InvokeRequest{Path: "1/6/2"})
-			if codeOf(err) == "device-unknown" {
-				return nil // a removal whose end nobody heard of
-			}
-			return err
-		})
-		cancel()
-		if err != nil {
-			h.broken("in the end, %s does not switch device %v: %v", b.name, n, err)
-		}
-	}
-}
-
 // live is the time of faults and clients.
 func (h *home) live(d time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
@@ -392,50 +256,4 @@ func (h *home) close() {
 		host.Close()
 	}
 	h.wg.Wait()
-}
-
-// evidence keeps what there is to learn from.
-func (h *home) evidence(to string) error {
-	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(to); err != nil {
-		return err
-	}
-	if err := os.CopyFS(to, os.DirFS(h.dir)); err != nil {
-		return err
-	}
-	var said bytes.Buffer
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, v := range h.violations {
-		fmt.Fprintln(&said, v)
-	}
-	fmt.Fprintf(&said, "\n%s\n%+v\n", strings.Join(h.script, "\n"), h.net.Stats())
-	return errors.Join(os.WriteFile(filepath.Join(to, "script"), said.Bytes(), 0o600), os.WriteFile(filepath.Join(to, "history"), h.told.history(), 0o600))
-}
-
-// history is what callers were told, one call a line.
-func (r *record) history() []byte {
-	var b bytes.Buffer
-	for _, v := range r.pairings {
-		fmt.Fprintf(&b, "pairing %+v\n", *v)
-	}
-	for _, v := range r.changes {
-		fmt.Fprintf(&b, "change %+v\n", *v)
-	}
-	for _, v := range append(slices.Clone(r.evictions), r.enrolments...) {
-		fmt.Fprintf(&b, "membership %+v\n", *v)
-	}
-	for _, v := range r.lists {
-		fmt.Fprintf(&b, "list %+v", v.call)
-		if v.devices != nil {
-			fmt.Fprintf(&b, " linearizable %v, index %d:", v.linearizable, v.devices.Index)
-			for _, d := range v.devices.Devices {
-				fmt.Fprintf(&b, " %s %s %q;", d.Node, d.Phase, d.Name)
-			}
-		}
-		fmt.Fprintln(&b)
-	}
-	return b.Bytes()
 }
