@@ -25,10 +25,12 @@ var sabotages = map[string]sabotage{
 	"stale": {"commissioner/portal/level.go", []string{
 		"p.C.Ledger.Current(r.Context())", "p.C.Ledger.State(), error(nil)",
 	}, []string{"no order of these calls", "older than"}},
-	// A device gets its certificate before that is committed.
+	// A device gets its certificate before that is committed: some time before,
+	// or to die in between would be too rare.
 	"early": {"commissioner/pair.go", []string{
 		"_, err = p.propose(ctx, fabric.Command{Issue:", "_ = (fabric.Command{Issue:",
 		"(*pairing).addNetwork, nil}", `func(p *pairing, ctx context.Context) error {
+			time.Sleep(300 * time.Millisecond)
 			if _, err := p.propose(ctx, fabric.Command{Issue: &fabric.Issue{Node: p.node, NOCHash: hash(p.noc), PublicKey: p.key[:], Gateway: p.Identity().Node}}); err != nil {
 				return err
 			}
