@@ -200,8 +200,14 @@ func (b *box) stop() error {
 	case <-p.done:
 		return p.err
 	case <-time.After(stopTime):
-		b.off()
-		return fmt.Errorf("it did not end within %v%s", stopTime, tail(p.log))
+		said := tail(p.log)
+		p.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines go to its log
+		select {
+		case <-p.done:
+		case <-time.After(stopTime):
+			b.off()
+		}
+		return fmt.Errorf("it did not end within %v%s", stopTime, said)
 	}
 }
 
