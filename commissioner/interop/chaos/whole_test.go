@@ -17,11 +17,13 @@ func (h *home) together(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	members := h.members()
-	var index uint64
-	for i, b := range members {
+	for _, b := range members {
 		if err := b.on(); err != nil {
 			return err
 		}
+	}
+	var index uint64
+	for i, b := range members {
 		g, err := ask[portal.Gateways](ctx, b, "GET", "gateways?level=linearizable", nil)
 		if err != nil {
 			return fmt.Errorf("%s: %w", b.name, err)
