@@ -45,6 +45,8 @@ type Config struct {
 	Listener net.Listener
 	// Locate is where another gateway may listen.
 	Locate func(context.Context, cert.NodeID) ([]netip.AddrPort, error)
+	// Doubt is told when it did not listen there; it may be nil.
+	Doubt func(cert.NodeID)
 	// Peers are where the members can be reached, for a new one.
 	Peers func(*fabric.State) []found.Peer
 	Dial  func(context.Context, netip.AddrPort) (net.Conn, error) // nil: TCP
@@ -84,7 +86,7 @@ func Open(cfg Config) (*Member, error) {
 	if m.membership, err = found.ReadMembership(cfg.Dir); err != nil {
 		return nil, errors.Join(err, cfg.Listener.Close())
 	}
-	m.wire = wire.New(wire.Config{Identity: m.identity, Known: m.known, Admit: m.admit, Locate: cfg.Locate, Dial: cfg.Dial, Log: cfg.Log}, cfg.Listener)
+	m.wire = wire.New(wire.Config{Identity: m.identity, Known: m.known, Admit: m.admit, Locate: cfg.Locate, Doubt: cfg.Doubt, Dial: cfg.Dial, Log: cfg.Log}, cfg.Listener)
 	m.Client = m.wire.Client()
 	c := cfg.Cluster
 	c.Dir, c.Node, c.Peers, c.Transport = found.LogDir(cfg.Dir), m.Node, m.Client, cluster.NewTransport(m.wire.Raft(m.Node), c.Log)

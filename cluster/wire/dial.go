@@ -59,6 +59,9 @@ func (w *Wire) dial(ctx context.Context, to cert.NodeID, protocol string, timeou
 	}
 	c, err := w.race(ctx, to, protocol, addrs[:min(len(addrs), maxAddresses)])
 	if err != nil {
+		if w.cfg.Doubt != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
+			w.cfg.Doubt(to)
+		}
 		return nil, fmt.Errorf("reach gateway %v: %w", to, err)
 	}
 	return c, nil

@@ -80,6 +80,9 @@ type Config struct {
 	// Locate is where a gateway listens, as far as is known; the likeliest
 	// addresses first. Those past the first few are not tried.
 	Locate func(context.Context, cert.NodeID) ([]netip.AddrPort, error)
+	// Doubt is told when a gateway was not reached at any of these; it may be
+	// nil.
+	Doubt func(cert.NodeID)
 	// Dial connects to an address; nil is TCP.
 	Dial func(context.Context, netip.AddrPort) (net.Conn, error)
 	Log  *slog.Logger // nil: none

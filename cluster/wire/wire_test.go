@@ -442,6 +442,47 @@ func TestNobodyAnswers(t *testing.T) {
 	}
 }
 
+// TestDoubt wants to be told when a gateway is not where it was found, and only
+// then.
+func TestDoubt(t *testing.T) {
+	h := newHome(t, 1)
+	var doubts atomic.Int32
+	a := h.gateway(h.identity(0xA), func(c *Config) {
+		c.Doubt = func(n cert.NodeID) {
+			if n == 0xB {
+				doubts.Add(1)
+			}
+		}
+	})
+	b := h.gateway(h.identity(0xB))
+	b.echo()
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	for _, test := range []struct {
+		where  []netip.AddrPort
+		doubts int32
+	}{
+		{[]netip.AddrPort{b.addr}, 0},
+		{[]netip.AddrPort{addrOf(gone), b.addr}, 0},
+		{[]netip.AddrPort{addrOf(gone)}, 1},
+		{nil, 1}, // there is nothing to doubt
+	} {
+		h.move(0xB, test.where...)
+		if err := dialRaft(a, 0xB); doubts.Load() != test.doubts {
+			t.Errorf("at %v: %d doubts, not %d; %v", test.where, doubts.Load(), test.doubts, err)
+		}
+	}
+	h.move(0xB, addrOf(gone))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := a.dial(ctx, 0xB, raftProtocol, time.Second); err == nil || doubts.Load() != 1 {
+		t.Errorf("a dial that nobody waits for leaves %d doubts, %v", doubts.Load(), err)
+	}
+}
+
 func addrOf(l net.Listener) netip.AddrPort { return l.Addr().(*net.TCPAddr).AddrPort() }
 
 // TestDoorIsShut has a gateway that serves no HTTP any more say so at once.

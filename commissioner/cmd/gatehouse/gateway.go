@@ -63,8 +63,8 @@ func openGateway(dir, tpm string, listener net.Listener, discovery *dnssd.Conn, 
 	}
 	g := &gateway{log: log, evicted: make(chan struct{}), neighbors: &neighbors{self: keys.Node, listener: listener.Addr(), discovery: discovery,
 		membership: membership, book: commissioner.OpenAddressBook(filepath.Join(dir, "gateways.json"), log)}}
-	g.Member, err = member.Open(member.Config{Dir: dir, Keys: keys, Listener: listener, Locate: g.neighbors.locate, Peers: g.neighbors.peers,
-		Cluster: clusterConfig(log), Now: clock, Log: log})
+	g.Member, err = member.Open(member.Config{Dir: dir, Keys: keys, Listener: listener, Locate: g.neighbors.locate, Doubt: g.neighbors.doubt,
+		Peers: g.neighbors.peers, Cluster: clusterConfig(log), Now: clock, Log: log})
 	if errors.Is(err, store.ErrNone) {
 		return nil, errNoHome
 	} else if err != nil {

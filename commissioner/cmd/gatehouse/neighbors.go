@@ -97,6 +97,16 @@ func (b *neighbors) resolve(ctx context.Context, fabrics []uint64, n cert.NodeID
 	return radio.Advertisement{}, failed
 }
 
+// doubt says that a gateway is not where it was found: it may have begun anew,
+// with another port, while its word of that did not come through.
+func (b *neighbors) doubt(n cert.NodeID) {
+	if fabrics := b.fabrics.Load(); fabrics != nil {
+		for _, f := range *fabrics {
+			b.discovery.Doubt(radio.OperationalInstance(f, uint64(n)))
+		}
+	}
+}
+
 // peers are where a new gateway finds the members.
 func (b *neighbors) peers(s *fabric.State) (peers []found.Peer) {
 	for _, g := range s.Members() {
