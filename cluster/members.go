@@ -90,7 +90,8 @@ func (c *Cluster) keep() {
 }
 
 // follows makes one change of the Raft configuration, if one is due. A
-// gateway is first a learner; it gets a vote when it has caught up. The number
+// gateway is first a learner; it gets a vote when it has caught up and the
+// secrets are sealed for it. The number
 // of votes is odd: with two gateways, the loss of either would else stop both.
 func (c *Cluster) follows(ctx context.Context, s *fabric.State) error {
 	have := make(map[cert.NodeID]bool) // voter
@@ -132,9 +133,12 @@ func (c *Cluster) follows(ctx context.Context, s *fabric.State) error {
 	return nil
 }
 
-// promote gives a learner that has caught up a vote.
+// promote gives a learner that has caught up a vote, once it could lead too.
 func (c *Cluster) promote(ctx context.Context, s *fabric.State, learners []cert.NodeID) error {
 	for _, n := range learners {
+		if !s.SealedFor(n) {
+			continue
+		}
 		if v, err := c.askShortly(ctx, n); err == nil && v.Index >= s.Index {
 			return c.change("give a vote to", n, c.raft.AddVoter(serverOf(n), raft.ServerAddress(n.String()), 0, changeTimeout))
 		}

@@ -67,11 +67,17 @@ func TestGatewayJoins(t *testing.T) {
 	if l.state.SealedRight() || !l.state.OpensAlone(gateway) || l.state.OpensAlone(second) {
 		t.Error("with two gateways, the first still opens all by itself")
 	}
+	if !l.state.SealedFor(gateway) || l.state.SealedFor(second) {
+		t.Error("nothing is sealed for the second yet")
+	}
 	l.must(Command{SetSealKey: &SetSealKey{gateway, []byte("another")}})
 	if l.state.OpensAlone(gateway) {
 		t.Error("a key that no envelope is closed to opens one")
 	}
 	l.must(Command{Reseal: l.sealed()})
+	if !l.state.SealedFor(gateway) || !l.state.SealedFor(second) {
+		t.Error("the secrets are sealed for both")
+	}
 	if k := l.state.Keyring; !l.state.SealedRight() || k.Number != 2 || len(k.Issuing) != 2 || len(k.Shared) != 3 {
 		t.Errorf("%+v", k)
 	}

@@ -81,6 +81,14 @@ func (s *State) SealedRight() bool {
 	return s.Keyring != nil && s.Keyring.Suite == s.Suite && fits(s.Keyring.Issuing, issuing) && fits(s.Keyring.Shared, shared)
 }
 
+// SealedFor reports whether a gateway, with another's help, opens the home's
+// secrets. One that does not must not come to lead: whoever leads signs, and
+// seals for others.
+func (s *State) SealedFor(n cert.NodeID) bool {
+	of := func(e Envelope) bool { return e.Gateway == n }
+	return s.Keyring == nil || slices.ContainsFunc(s.Keyring.Issuing, of) && slices.ContainsFunc(s.Keyring.Shared, of)
+}
+
 // OpensAlone reports whether a gateway's present sealing key opens an envelope
 // without a helper. In a home with several, that key has to go.
 func (s *State) OpensAlone(n cert.NodeID) bool {
