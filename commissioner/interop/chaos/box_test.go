@@ -150,9 +150,7 @@ func (b *box) watch(p *process) {
 	err := p.cmd.Wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if p.err = err; b.running == p {
-		b.running = nil
-	}
+	p.err, b.running = err, nil
 	close(p.done)
 	switch {
 	case p.killed:
@@ -169,11 +167,10 @@ func (b *box) watch(p *process) {
 // off kills the gateway, as a power cut does, and reports whether it ran.
 func (b *box) off() bool {
 	b.mu.Lock()
-	p := b.running
+	p := b.running // until it has ended: no other may begin before
 	if p != nil {
 		p.killed = true
 		p.cmd.Process.Kill()
-		b.running = nil
 	}
 	b.mu.Unlock()
 	if p == nil {

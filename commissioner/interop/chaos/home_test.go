@@ -52,6 +52,7 @@ type home struct {
 	net    *ether.Switch
 	lights *lights
 	report *report
+	index  uint64 // of the State that all gateways had in the end; 0: they did not come to one
 	ticks  ticks
 	wg     sync.WaitGroup // of the processes
 	busy   sync.WaitGroup // of clients and faults

@@ -33,6 +33,15 @@ type log struct {
 	last      uint64
 }
 
+// cut drops what is not known to be committed.
+func (l *log) cut() {
+	maps.DeleteFunc(l.entries, func(i uint64, _ cluster.Entry) bool { return i > l.committed })
+	l.last = 0
+	for i := range l.entries {
+		l.last = max(l.last, i)
+	}
+}
+
 // read replays a copy of the log of a gateway that has ended.
 func (b *box) read() (*log, error) {
 	dir := filepath.Join(b.dir, "final")
@@ -95,7 +104,8 @@ func (c call) op(o chaos.Op) chaos.Op {
 }
 
 // agreed compares the gateways' logs, and is one of them, from its beginning to
-// where all members have it; nil if there is none.
+// where all members have it, or, if the home did not become whole, the longest
+// of what is known to be committed; nil if there is none.
 func (h *home) agreed() *log {
 	var logs []*log
 	var whole *log
@@ -108,29 +118,31 @@ func (h *home) agreed() *log {
 			h.broken("the log of %s: %v", b.name, err)
 			return nil
 		}
-		if logs = append(logs, l); !b.evicted && (whole == nil || l.last < whole.last) {
+		if h.index != 0 && !b.evicted {
+			l.committed = h.index // as all were told
+		}
+		if logs = append(logs, l); !b.evicted && (whole == nil || l.committed > whole.committed) {
 			whole = l
 		}
+	}
+	if whole != nil {
+		whole.cut()
 	}
 	if whole == nil || whole.entries[whole.last].State == nil || !whole.entries[whole.last].State.Founded() {
 		h.broken("there is no log")
 		return nil
 	}
 	for _, l := range logs {
-		// What an evicted gateway had not heard to be committed may be what
-		// nobody else has.
-		upTo := l.committed
-		if !l.box.evicted {
-			upTo = whole.last
-		}
+		// What a gateway had not heard to be committed may be what nobody else
+		// has.
 		for i, e := range l.entries {
-			if w, ok := whole.entries[i]; i <= upTo && i <= whole.last && (!ok || w.Term != e.Term || !same(w.Command, e.Command) ||
+			if w, ok := whole.entries[i]; i <= l.committed && i <= whole.last && (!ok || w.Term != e.Term || !same(w.Command, e.Command) ||
 				(i%compareEvery == 0 || i == whole.last) && !sameState(w.State, e.State)) {
 				h.broken("%s and %s differ at index %d: %+v and %+v", whole.box.name, l.box.name, i, w, e)
 				return nil
 			}
 		}
-		if last := whole.entries[whole.last].State; !l.box.evicted && l.entries[whole.last].State == nil {
+		if last := whole.entries[whole.last].State; h.index != 0 && !l.box.evicted && l.entries[whole.last].State == nil {
 			h.broken("%s has no state at index %d, which is the last of %s", l.box.name, last.Index, whole.box.name)
 		}
 	}

@@ -14,19 +14,25 @@ import (
 // together reports what is left to do until all members know each other, have
 // the votes they should have, and know the same.
 func (h *home) together(ctx context.Context) error {
+	_, err := h.common(ctx)
+	return err
+}
+
+// common is the index of the State that all members have, once they are
+// together.
+func (h *home) common(ctx context.Context) (index uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	members := h.members()
 	for _, b := range members {
 		if err := b.on(); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	var index uint64
 	for i, b := range members {
 		g, err := ask[portal.Gateways](ctx, b, "GET", "gateways?level=linearizable", nil)
 		if err != nil {
-			return fmt.Errorf("%s: %w", b.name, err)
+			return 0, fmt.Errorf("%s: %w", b.name, err)
 		}
 		voters := 0
 		for _, v := range g.Gateways {
@@ -34,18 +40,18 @@ func (h *home) together(ctx context.Context) error {
 				voters++
 			}
 			if v.Role == "joining" || v.AwaySeconds > 0 {
-				return fmt.Errorf("to %s, %s is a %s, away for %v s", b.name, v.Name, v.Role, v.AwaySeconds)
+				return 0, fmt.Errorf("to %s, %s is a %s, away for %v s", b.name, v.Name, v.Role, v.AwaySeconds)
 			}
 		}
 		if len(g.Gateways) != len(members) || voters != (len(members)+1)/2*2-1 {
-			return fmt.Errorf("%s knows %d gateways, %d of them with a vote, and there are %d", b.name, len(g.Gateways), voters, len(members))
+			return 0, fmt.Errorf("%s knows %d gateways, %d of them with a vote, and there are %d", b.name, len(g.Gateways), voters, len(members))
 		}
 		if i > 0 && g.Index != index {
-			return fmt.Errorf("%s has index %d, another %d", b.name, g.Index, index)
+			return 0, fmt.Errorf("%s has index %d, another %d", b.name, g.Index, index)
 		}
 		index = g.Index
 	}
-	return nil
+	return index, nil
 }
 
 // whole reports what is left to do until all is as it should be.
@@ -107,6 +113,8 @@ func (h *home) heal() {
 	h.removeAgain(ctx)
 	if err := h.until(ctx, h.settled); err != nil {
 		h.broken("the home is not whole again after %v: %v", time.Since(began).Round(time.Second), err)
+	} else if h.index, err = h.common(ctx); err != nil {
+		h.broken("the home was whole, and is not any more: %v", err)
 	}
 	h.note("the home is whole again")
 }
