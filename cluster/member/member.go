@@ -109,13 +109,41 @@ func (m *Member) compose() {
 	m.mux.Handle("/cluster/", m.Cluster.Handler())
 	m.mux.Handle("/vault/", helper.Handler())
 	m.mux.Handle("/steward/", m.Steward.Handler())
-	m.server = &http.Server{Handler: m.mux, ConnContext: wire.ConnContext, ReadHeaderTimeout: 10 * time.Second,
+	m.server = &http.Server{Handler: m.members(m.mux), ConnContext: wire.ConnContext, ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog: slog.NewLogLogger(m.cfg.Log.Handler(), slog.LevelDebug)}
 	m.serving.Go(func() { m.server.Serve(m.wire.HTTP()) })
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
 	m.duties.Go(func() { m.Steward.Run(ctx) })
 	m.duties.Go(func() { m.recheck(ctx) })
+}
+
+// Limits of ours.
+const (
+	knowTime = time.Second // for this gateway to hear of one that is new
+	knowPoll = 20 * time.Millisecond
+)
+
+// members serves gateways that the trust state knows. The root's word lets a
+// new one in, to be told of by Raft; but whoever has stolen the issuing key has
+// that word too, and must change nothing.
+func (m *Member) members(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), knowTime)
+		defer cancel()
+		for m.trust() != nil {
+			if _, ok := m.known(wire.Peer(ctx)); ok {
+				break
+			}
+			select {
+			case <-time.After(knowPoll):
+			case <-ctx.Done():
+				http.Error(w, "this gateway does not know you", http.StatusForbidden)
+				return
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // Handle serves more to the other gateways, below a path of its own.
