@@ -97,7 +97,7 @@ func Wrap(public []byte, purpose string, key Secret) ([]byte, error) {
 	a, octets := untag(public, firstPublicSize)
 	kem, kdf, aead, err := a.hpke()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("seal: not a public sealing key: %w", err)
 	}
 	pk, err := kem.NewPublicKey(octets)
 	if err != nil {
