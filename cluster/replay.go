@@ -24,8 +24,9 @@ func Read(cfg Config) (s *fabric.State, err error) {
 	return s, err
 }
 
-// Replay tells of each command in the log of a gateway that does not run, after
-// its newest snapshot. committed is up to where the log is known to be
+// Replay tells of each command in the log of a gateway that does not run: of
+// all there ever were, or, if the log does not reach back so far, of those
+// after its newest snapshot. committed is up to where the log is known to be
 // committed, at least: what follows may yet be replaced by the other gateways.
 func Replay(cfg Config, each func(Entry)) (committed uint64, err error) {
 	committed, _, err = read(cfg, each)
@@ -40,8 +41,12 @@ func read(cfg Config, each func(Entry)) (committed uint64, after *fabric.State, 
 	defer func() { err = errors.Join(err, s.Close()) }()
 	m := &machine{changed: func() {}}
 	m.state.Store(&fabric.State{})
+	first, err := s.FirstIndex()
+	if err != nil {
+		return 0, nil, err
+	}
 	snapshots, err := s.List()
-	if err == nil && len(snapshots) > 0 {
+	if err == nil && first != 1 && len(snapshots) > 0 {
 		_, newest, openErr := s.Open(snapshots[0].ID)
 		if err = openErr; err == nil {
 			err = m.Restore(newest)

@@ -6,11 +6,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"time"
 
 	"gatehouse/commissioner/interop/ether"
 	"gatehouse/commissioner/portal"
+	"gatehouse/fabric"
 )
 
 // faultPause is the mean time between two faults.
@@ -242,9 +244,22 @@ func (h *home) diskFull(ctx context.Context, r *rand.Rand) {
 	b, d := h.any(r), between(r, 2*time.Second, 9*time.Second)
 	h.note("the disk of %s is full for %v", b.name, d.Round(time.Millisecond))
 	b.fill()
-	sleep(ctx, d)
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	h.write(ctx, r)
 	b.empty()
 	h.again(b)
+}
+
+// write has the trust state written to until ctx ends: a log has some room of
+// its own on a full disk.
+func (h *home) write(ctx context.Context, r *rand.Rand) {
+	for sleep(ctx, 20*time.Millisecond) {
+		if b := h.any(r); b.runs() {
+			x := portal.Exception{Name: strings.Repeat("x", fabric.MaxText), Expires: time.Now().Add(time.Hour)}
+			ask[portal.Exception](ctx, b, "POST", "trust/exceptions", x)
+		}
+	}
 }
 
 // jump sets a gateway's clock.

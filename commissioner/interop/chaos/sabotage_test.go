@@ -37,10 +37,13 @@ var sabotages = map[string]sabotage{
 			return p.addNetwork(ctx)
 		}, nil}`,
 	}, []string{"does not know"}},
-	// "Admitted" is said before a quorum has it.
+	// "Admitted" is said before a quorum has it, some time before too.
 	"unsaid": {"commissioner/pair.go", []string{
 		"state, err := p.propose(ctx, fabric.Command{Admit:", `state, err := p.Ledger.State(), error(nil)
-	go p.propose(context.WithoutCancel(ctx), fabric.Command{Admit:`,
+	go func(c fabric.Command) {
+		time.Sleep(time.Second)
+		p.propose(context.WithoutCancel(ctx), c)
+	}(fabric.Command{Admit:`,
 	}, []string{"no order of these calls", "is lost"}},
 	// A gateway that was away gives up a pairing that had its certificate.
 	"hasty": {"commissioner/settle.go", []string{
