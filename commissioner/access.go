@@ -24,7 +24,7 @@ func (p *pairing) writeAccess(ctx context.Context) error {
 func (p *pairing) verifyAccess(ctx context.Context) error {
 	state := p.Ledger.State()
 	d := p.device(state)
-	p.access = tag(state, d).Version()
+	p.access = p.tag(state, d).Version()
 	return p.checkACL(ctx, p.oper, state, d)
 }
 
@@ -44,11 +44,20 @@ func arrived(state *fabric.State, d *fabric.Device) *fabric.Device {
 	return &there
 }
 
-// tag is the gateways' tag that a device's list is to name. On the former
-// fabric no gateway ever gets a newer one.
-func tag(s *fabric.State, d *fabric.Device) cert.CAT {
+// tag is the gateways' tag that a device's list is to name: the present one,
+// or an older one while this gateway's certificate has none newer: it would
+// lock itself out. Such a list is mended later. On the former fabric no gateway
+// ever gets a newer one.
+func (c *Commissioner) tag(s *fabric.State, d *fabric.Device) cert.CAT {
 	if s.OnFormer(d) {
 		return s.Former.GatewayCAT
+	}
+	if noc, err := cert.Parse(c.Identity().NOC); err == nil {
+		for _, own := range noc.Subject.CATs() {
+			if own.Group() == s.Home.GatewayCAT.Group() && own.Version() < s.Home.GatewayCAT.Version() {
+				return own
+			}
+		}
 	}
 	return s.Home.GatewayCAT
 }
@@ -69,8 +78,8 @@ func (c *Commissioner) WriteAccess(ctx context.Context, s *exchange.Session, d *
 	return c.checkACL(ctx, s, state, d)
 }
 
-func wantedACL(s *fabric.State, d *fabric.Device) []policy.Entry {
-	return policy.ACL(tag(s, d), s.Zones[d.Zone].CAT)
+func (c *Commissioner) wantedACL(s *fabric.State, d *fabric.Device) []policy.Entry {
+	return policy.ACL(c.tag(s, d), s.Zones[d.Zone].CAT)
 }
 
 // putACL writes the access control list of a device. The administrators'
@@ -78,7 +87,7 @@ func wantedACL(s *fabric.State, d *fabric.Device) []policy.Entry {
 // lets us mend it.
 func (c *Commissioner) putACL(ctx context.Context, s *exchange.Session, state *fabric.State, d *fabric.Device) error {
 	var entries []datamodel.ACLEntry
-	for _, e := range wantedACL(state, d) {
+	for _, e := range c.wantedACL(state, d) {
 		entries = append(entries, datamodel.ACLEntry{Privilege: datamodel.Privilege(e.Privilege), AuthMode: datamodel.AuthCASE,
 			Subjects: tlv.Some([]uint64{uint64(e.Subject.Subject())})})
 	}
@@ -106,7 +115,7 @@ func (c *Commissioner) checkACL(ctx context.Context, s *exchange.Session, state 
 		}
 		have = append(have, entry)
 	}
-	if missing, extra := policy.Diff(wantedACL(state, d), have); len(missing)+len(extra) > 0 {
+	if missing, extra := policy.Diff(c.wantedACL(state, d), have); len(missing)+len(extra) > 0 {
 		return Fail(CodeACL, fmt.Errorf("it lacks %v and has %v", missing, extra))
 	}
 	return nil

@@ -294,7 +294,8 @@ func (p *pairing) addNOC(ctx context.Context) error {
 	if err != nil {
 		return Fail(CodeIssue, err)
 	}
-	home := &p.Ledger.State().Home       // after the key
+	state := p.Ledger.State() // after the key
+	home := &state.Home
 	if !bytes.Equal(home.Root, p.root) { // then this is another fabric's key
 		return Fail(CodeRerooted, nil)
 	}
@@ -302,7 +303,7 @@ func (p *pairing) addNOC(ctx context.Context) error {
 	p.offered = true
 	var r datamodel.NOCResponse
 	err = p.invoke(ctx, p.pase, datamodel.OperationalCredentials, datamodel.AddNOCID, &datamodel.AddNOC{
-		NOC: p.noc, ICAC: p.icac, IPK: ipk[:], AdminSubject: uint64(home.GatewayCAT.Subject()), AdminVendor: home.VendorID}, &r)
+		NOC: p.noc, ICAC: p.icac, IPK: ipk[:], AdminSubject: uint64(p.tag(state, p.device(state)).Subject()), AdminVendor: home.VendorID}, &r)
 	if err != nil {
 		return Explain(err, CodeNOC)
 	}

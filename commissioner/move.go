@@ -103,7 +103,7 @@ func (c *Commissioner) finishMove(ctx context.Context, s *exchange.Session, d *f
 	if err := c.settleDown(ctx, s, state, there); err != nil {
 		return err
 	}
-	return c.admitMove(ctx, d, d.Next.Credential.Serial, tag(state, there).Version())
+	return c.admitMove(ctx, d, d.Next.Credential.Serial, c.tag(state, there).Version())
 }
 
 // stayed commits that a device does not have the certificate that was issued:

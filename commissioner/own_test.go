@@ -131,6 +131,28 @@ func TestEviction(t *testing.T) {
 	})
 }
 
+// TestPairingMeetsEviction settles a pairing while the home's tag is newer than
+// this gateway's certificate: the light's list names what the gateway has, and
+// is mended once it has the newer one.
+func TestPairingMeetsEviction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, "")
+		h.propose(fabric.Command{ReserveGateway: &fabric.ReserveGateway{Node: otherGateway, PublicKey: make([]byte, 65), SealKey: []byte("s"), Version: fabric.Version}})
+		h.propose(fabric.Command{IssueGateway: &fabric.IssueGateway{Node: otherGateway, NOC: []byte("noc"), CAT: 1}})
+		h.propose(fabric.Command{EvictGateway: &fabric.EvictGateway{Node: otherGateway, Reason: "stolen"}})
+		d, err := h.pair(t.Context())
+		h.check(err)
+		if d.AccessVersion() != 1 || len(h.ledger.State().TrustingEvicted()) != 1 {
+			t.Errorf("its list names version %d", d.AccessVersion())
+		}
+		h.certify(2)
+		h.own(time.Minute)
+		if len(h.ledger.State().TrustingEvicted()) != 0 {
+			t.Error("it still trusts the evicted gateway")
+		}
+	})
+}
+
 // certify gives the gateway a certificate with a version of the gateways' CAT.
 func (h *home) certify(version uint16) {
 	h.t.Helper()

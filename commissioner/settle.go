@@ -103,7 +103,7 @@ func (c *Commissioner) finish(ctx context.Context, s *exchange.Session, d *fabri
 	if err := c.settleDown(ctx, s, state, d); err != nil {
 		return err
 	}
-	return c.settled(ctx, d, fabric.Command{Admit: &fabric.Admit{Node: d.Node, Gateway: c.Identity().Node, Access: tag(state, d).Version()}})
+	return c.settled(ctx, d, fabric.Command{Admit: &fabric.Admit{Node: d.Node, Gateway: c.Identity().Node, Access: c.tag(state, d).Version()}})
 }
 
 // settleDown writes the device's access list, and ends its fail-safe.

@@ -33,9 +33,8 @@ type Keeper struct {
 
 	own owning
 
-	mu       sync.Mutex
-	slots    map[cert.NodeID]*slot
-	identity *securechannel.Identity // that sessions are opened with
+	mu    sync.Mutex
+	slots map[cert.NodeID]*slot
 }
 
 // slot is one device's session; its lock makes callers share one handshake.
@@ -48,7 +47,7 @@ type slot struct {
 
 // New is a Keeper of the devices that c admits.
 func New(c *commissioner.Commissioner) *Keeper {
-	return &Keeper{c: c, slots: make(map[cert.NodeID]*slot), identity: c.Identity(), own: owning{ends: make(map[cert.NodeID]context.CancelFunc),
+	return &Keeper{c: c, slots: make(map[cert.NodeID]*slot), own: owning{ends: make(map[cert.NodeID]context.CancelFunc),
 		health: make(map[cert.NodeID]Health), moves: make(map[cert.NodeID]*Straggler), meet: make(chan struct{}, atOnce)}}
 }
 
@@ -57,7 +56,7 @@ func (k *Keeper) Adopt(s *exchange.Session) {
 	sl := k.slot(cert.NodeID(s.PeerNode()))
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
-	sl.session, sl.identity = s, k.present()
+	sl.session, sl.identity = s, k.c.Identity()
 }
 
 // exchanged puts a session on the present fabric in the place of the one on
@@ -71,19 +70,6 @@ func (k *Keeper) exchanged(s *exchange.Session) {
 			k.c.Resumptions().Forget(former.Index, n)
 		}
 	}
-}
-
-// present is who this gateway is now. When its certificate has changed, what
-// sessions could be resumed from is forgotten: they would keep the rights of
-// the old one.
-func (k *Keeper) present() *securechannel.Identity {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if id := k.c.Identity(); id != k.identity {
-		k.identity = id
-		k.c.Resumptions().Forget(id.Index, 0)
-	}
-	return k.identity
 }
 
 func (k *Keeper) slot(n cert.NodeID) *slot {
@@ -122,7 +108,6 @@ func (k *Keeper) session(ctx context.Context, n cert.NodeID) (*exchange.Session,
 		sl.idle.Stop()
 		sl.idle = nil
 	}
-	k.present()
 	identity, err := k.c.IdentityFor(k.c.Ledger.State().Devices[n])
 	if err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ type caseInitiator struct {
 }
 
 func (c *caseInitiator) run(ctx context.Context) (*exchange.Session, error) {
-	record := c.rs.find(peerKey{c.id.Index, c.node})
+	record := c.rs.find(c.id.peer(c.node))
 	if err := c.start(ctx, record); err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func (c *caseInitiator) full(ctx context.Context, s2Body []byte) (*exchange.Sess
 	if err != nil {
 		return nil, err
 	}
-	c.rs.save(&resumption{peerKey{c.id.Index, c.node}, *proof.ResumptionID, secret, node.CATs})
+	c.rs.save(&resumption{c.id.peer(c.node), *proof.ResumptionID, secret, node.CATs})
 	return s, nil
 }
 

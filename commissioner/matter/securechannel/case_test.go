@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,6 +156,35 @@ func TestCASERefusals(t *testing.T) {
 
 func all(*exchange.Session) bool { return true }
 
+// TestOtherCertificate resumes nothing: the peer would go by the rights of the
+// one before.
+func TestOtherCertificate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		f, a, b := mint(t)
+		w.r.Identities = func() []*Identity { return []*Identity{b} }
+		var rs Resumptions
+		tag := cert.NewCAT(1, 2)
+		for _, want := range [][]uint32{nil, {uint32(tag)}} {
+			s, err := CASE(t.Context(), w.a, w.peer, a, nodeB, &rs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := w.only(t).CATs(); !slices.Equal(got, want) {
+				t.Errorf("the peer takes us for %v, not %v", got, want)
+			}
+			Close(w.a, s)
+			synctest.Wait()
+			renewed := *a
+			if renewed.NOC, err = issuer.Issue(f.ICAC, f.IssuerKey, issuer.Reservation{Node: nodeA, Fabric: f.FabricID, Serial: []byte("G00000099"), CATs: []cert.CAT{tag},
+				PublicKey: a.Key.(issuer.PrivateKey).PublicKey(), NotBefore: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}); err != nil {
+				t.Fatal(err)
+			}
+			a = &renewed
+		}
+	})
+}
+
 // TestResumptionIsForgotten on the device's side: the handshake is full.
 func TestResumptionIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -174,14 +204,14 @@ func TestResumptionIsForgotten(t *testing.T) {
 func TestResumptionsAreBounded(t *testing.T) {
 	var rs Resumptions
 	for n := range maxResumptions + 10 {
-		r := &resumption{peer: peerKey{1, cert.NodeID(n)}}
+		r := &resumption{peer: peerKey{fabric: 1, node: cert.NodeID(n)}}
 		r.id[0], r.id[1] = byte(n), byte(n>>8)
 		rs.save(r)
 	}
 	if len(rs.byPeer) != maxResumptions || len(rs.byID) != maxResumptions || rs.order.Len() != maxResumptions {
 		t.Errorf("%d, %d, %d records", len(rs.byPeer), len(rs.byID), rs.order.Len())
 	}
-	if rs.find(peerKey{1, 0}) != nil || rs.find(peerKey{1, maxResumptions}) == nil {
+	if rs.find(peerKey{fabric: 1}) != nil || rs.find(peerKey{fabric: 1, node: maxResumptions}) == nil {
 		t.Error("the wrong one made room")
 	}
 }

@@ -161,7 +161,7 @@ func (c *caseResponder) resume(ctx context.Context) (*exchange.Session, error) {
 		return nil, err
 	}
 	for _, id := range c.r.Identities() {
-		if id.Index == record.peer.fabric {
+		if id.peer(record.peer.node) == record.peer {
 			c.id = id
 		}
 	}
@@ -254,7 +254,7 @@ func (c *caseResponder) full(ctx context.Context) (*exchange.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.r.Resumptions.save(&resumption{peerKey{c.id.Index, node.NodeID}, resumptionID, secret, node.CATs})
+	c.r.Resumptions.save(&resumption{c.id.peer(node.NodeID), resumptionID, secret, node.CATs})
 	return s, report(ctx, c.x, established)
 }
 

@@ -2,6 +2,7 @@ package securechannel
 
 import (
 	"container/list"
+	"crypto/sha256"
 	"crypto/subtle"
 	"sync"
 
@@ -22,9 +23,16 @@ type Resumptions struct {
 	order  list.List // newest first
 }
 
+// peerKey is a peer, and who we were to it: a peer that resumes a session goes
+// on with the rights of the certificate that it was first opened with.
 type peerKey struct {
 	fabric uint8
+	noc    [sha256.Size]byte // ours
 	node   cert.NodeID
+}
+
+func (id *Identity) peer(node cert.NodeID) peerKey {
+	return peerKey{id.Index, sha256.Sum256(id.NOC), node}
 }
 
 type resumption struct {
@@ -77,8 +85,8 @@ func (r *Resumptions) remove(e *list.Element) {
 }
 
 // Forget drops what is known of a fabric (node 0), or of one node of it: it
-// must be called whenever a NOC, a CAT or a zone changed, since a resumed
-// session keeps the rights of the first.
+// must be called whenever a NOC, a CAT or a zone of a peer changed, since a
+// resumed session keeps the rights of the first.
 func (r *Resumptions) Forget(fabric uint8, node cert.NodeID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
