@@ -100,6 +100,7 @@ func TestForward(t *testing.T) {
 		want(t, h[1], "[8]")
 		want(t, h[2], "[8]")
 		h[2].say(1, 2, 9) // 2 has moved
+		want(t, h[0], "[9]")
 		h[0].say(2, 1, 10)
 		want(t, h[1], "[]")
 		want(t, h[2], "[10]")

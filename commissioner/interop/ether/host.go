@@ -45,21 +45,20 @@ func NewHost() (*Host, error) {
 	h := &Host{make(chan func()), make(chan struct{})}
 	begun := make(chan error)
 	go func() {
-		defer close(h.ended)
-		// The thread is the host: it is never unlocked, so it ends with this
-		// goroutine, and its children with it.
 		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS)
-		if err == nil {
-			err = unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, "")
-		}
-		begun <- err
-		if err != nil {
+		if unix.Gettid() != os.Getpid() {
+			h.live(begun)
 			return
 		}
-		for job := range h.jobs {
-			job()
-		}
+		// The process's first thread never ends: another has to be the host.
+		locked := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(locked)
+			h.live(begun)
+		}()
+		<-locked
+		runtime.UnlockOSThread()
 	}()
 	if err := <-begun; err != nil {
 		return nil, fmt.Errorf("make namespaces: %w", err)
@@ -69,6 +68,23 @@ func NewHost() (*Host, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// live is the host's life, on a thread that is the host: it is never unlocked,
+// so it ends with its goroutine, and its children with it.
+func (h *Host) live(begun chan<- error) {
+	defer close(h.ended)
+	err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS)
+	if err == nil {
+		err = unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, "")
+	}
+	begun <- err
+	if err != nil {
+		return
+	}
+	for job := range h.jobs {
+		job()
+	}
 }
 
 // Close ends the host and all its processes.
