@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// patience is for the hosts to find each other.
+const patience = 10 * time.Second
+
 // TestHosts has two hosts talk over a switch, loses what they say, and ends
 // one with its processes.
 func TestHosts(t *testing.T) {
@@ -44,23 +47,23 @@ func TestHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	dial := func() (conn net.Conn, err error) {
-		hosts[1].Do(func() { conn, err = net.DialTimeout("tcp", "[fd00::1]:7", 300*time.Millisecond) })
+	dial := func(limit time.Duration) (conn net.Conn, err error) {
+		hosts[1].Do(func() { conn, err = net.DialTimeout("tcp", "[fd00::1]:7", limit) })
 		return conn, err
 	}
-	conn, err := dial()
+	conn, err := dial(patience)
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn.Close()
 	s.Set("a", "b", Rule{Cut: true})
-	if conn, err := dial(); err == nil {
+	if conn, err := dial(300 * time.Millisecond); err == nil {
 		conn.Close()
 		t.Error("what is cut connects")
 	}
 	s.Set("a", "b", Rule{Delay: 100 * time.Millisecond})
 	began := time.Now()
-	if conn, err = dial(); err != nil {
+	if conn, err = dial(patience); err != nil {
 		t.Fatal(err)
 	}
 	conn.Close()
