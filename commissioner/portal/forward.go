@@ -55,6 +55,25 @@ func (p *Portal) atOwner(h handler) handler {
 	}
 }
 
+// forMember does what changes whom the home or a device trusts. If another
+// gateway passes it on, it must still be one: this one may not have heard of
+// its eviction yet.
+func (p *Portal) forMember(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if r.Header.Get(forwarded) == "" {
+			return h(w, r)
+		}
+		s, err := p.C.Ledger.Current(r.Context())
+		if err != nil {
+			return commissioner.Explain(err, commissioner.CodeCommit)
+		}
+		if from := s.Gateways[wire.Peer(r.Context())]; from == nil || !from.Member() {
+			return &commissioner.Failure{Code: "gateway-evicted", Message: "the gateway that was asked is not one of this home's any more", Remedy: "ask another gateway"}
+		}
+		return h(w, r)
+	}
+}
+
 // order is a request's body, and whether it was sent.
 type order struct {
 	body  []byte
