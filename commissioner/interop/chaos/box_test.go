@@ -193,19 +193,29 @@ func (b *box) stop() error {
 	if p == nil {
 		return errors.New("it does not run")
 	}
-	select {
-	case <-p.done:
+	if p.ends(stopTime) {
 		return p.err
-	case <-time.After(stopTime):
-		said := tail(p.log)
-		p.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines go to its log
+	}
+	said := tail(p.log)
+	p.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines go to its log
+	if !p.ends(stopTime) {
+		b.off()
+	}
+	return fmt.Errorf("it did not end within %v%s", stopTime, said)
+}
+
+// ends waits for the process to end, for a time in which this machine runs: one
+// that stands still meanwhile lets nothing end.
+func (p *process) ends(limit time.Duration) bool {
+	const piece = 100 * time.Millisecond
+	for range limit / piece {
 		select {
 		case <-p.done:
-		case <-time.After(stopTime):
-			b.off()
+			return true
+		case <-time.After(piece):
 		}
-		return fmt.Errorf("it did not end within %v%s", stopTime, said)
 	}
+	return false
 }
 
 // signal sends a signal to the gateway, if it runs.
