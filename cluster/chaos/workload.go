@@ -96,13 +96,13 @@ func (c *Client) Propose(g Gateway, o Op, cmd fabric.Command) Outcome {
 const evictTime = 30 * time.Second
 
 // Evict tries to evict a gateway, in a call that has begun, and records its end
-// if that is certain.
+// if that is certain. Secrets that changed meanwhile are a reason to try again.
 func (c *Client) Evict(g Gateway, o Op, n cert.NodeID) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), evictTime)
 	defer cancel()
 	err := g.Evict(ctx, n)
 	var refused *fabric.Refusal
-	if err != nil && !errors.As(err, &refused) {
+	if err != nil && (!errors.As(err, &refused) || refused.Code == fabric.CodeSealing) {
 		return false
 	}
 	c.Trial.End(o, nil, err)
