@@ -157,6 +157,32 @@ func (h *home) settleAndPair(ctx context.Context) {
 	}
 }
 
+// behind knows an older State than it writes to, as a gateway may that was away.
+type behind struct {
+	*ledger
+	known *fabric.State
+}
+
+func (b behind) State() *fabric.State { return b.known }
+
+// TestSettleBehind has a gateway take a pairing for one that has no certificate
+// yet, which it has.
+func TestSettleBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, "")
+		h.propose(fabric.Command{Reserve: &fabric.Reserve{Node: 7, Gateway: h.id.Node, FailSafe: 60_000}})
+		known := h.ledger.State()
+		h.propose(fabric.Command{Issue: &fabric.Issue{Node: 7, NOCHash: make([]byte, 32), PublicKey: make([]byte, 65), Gateway: h.id.Node}})
+		h.c.Ledger = behind{h.ledger, known}
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		h.c.Settle(ctx)
+		if d := h.ledger.State().Devices[7]; d == nil || d.Phase != fabric.Issued {
+			t.Errorf("it was given up: %+v", d)
+		}
+	})
+}
+
 // TestCrashAtEveryStep stops the gateway dead behind each step and starts it
 // anew. A device that has its certificate is admitted while its fail-safe runs.
 func TestCrashAtEveryStep(t *testing.T) {
