@@ -24,7 +24,7 @@ var (
 	homesFlag    = flag.Int("homes", 2, "how many homes have faults at the same time; more may be waiting to become whole")
 	liveFlag     = flag.Duration("live", 12*time.Second, "how long a home has faults")
 	evidenceFlag = flag.String("evidence", filepath.Join(os.TempDir(), "gatehouse-chaos"), "directory for what a round that failed leaves")
-	sabotageFlag = flag.String("sabotage", "", "what to break in the gateways that must be noticed: stale, early, unsaid, hasty or dogged; all is for TestSabotage")
+	sabotageFlag = flag.String("sabotage", "", "what to break in the gateways that must be noticed: stale, early or unsaid; all is for TestSabotage")
 	recordFlag   = flag.String("record", "", "append the report, as a line of JSON, to a file")
 )
 
