@@ -139,6 +139,8 @@ func TestTransfer(t *testing.T) {
 						}
 						last, end = done, e
 					}
+					var sent, sentEnd uint64
+					h.server.Progress = func(done, end uint64) { sent, sentEnd = done, end }
 					n, err := h.fetch(t, Request{Drive: drive, Options: Options{Progress: progress}}, &got)
 					if err != nil || n != mebibyte || !bytes.Equal(got.Bytes(), h.image) {
 						t.Fatalf("%d octets, %v", n, err)
@@ -146,8 +148,8 @@ func TestTransfer(t *testing.T) {
 					if err := <-h.served; err != nil {
 						t.Error(err)
 					}
-					if last != mebibyte || end != mebibyte {
-						t.Errorf("progress ended at %d of %d", last, end)
+					if last != mebibyte || end != mebibyte || sent != mebibyte || sentEnd != mebibyte {
+						t.Errorf("progress ended at %d of %d, and at %d of %d", last, end, sent, sentEnd)
 					}
 					if h.closed.Load() != 1 {
 						t.Error("the file was left open")
@@ -349,20 +351,25 @@ func TestStrangers(t *testing.T) {
 	})
 }
 
-// said is one message of a hostile peer; without an opcode it is silent.
+// said is one message of a hostile peer; without an opcode it is silent. After
+// octets that begin with + the next follows without an answer.
 type said struct {
 	opcode uint8
 	octets string
 }
 
-// recite says the messages, hearing one after each, and returns the last: the
-// report with which the other side gave up, if it did.
+// recite says the messages, hearing an answer to each, and returns the last:
+// the report with which the other side gave up, if it did.
 func recite(t *testing.T, ctx context.Context, x *exchange.Exchange, script []said) (last exchange.Message) {
 	for _, s := range script {
+		octets, more := strings.CutPrefix(s.octets, "+")
 		if s.opcode != 0 {
-			if err := x.Send(ctx, message.BDX, s.opcode, unhex(t, s.octets)); err != nil {
+			if err := x.Send(ctx, message.BDX, s.opcode, unhex(t, octets)); err != nil {
 				t.Error(err)
 			}
+		}
+		if more {
+			continue
 		}
 		var err error
 		if last, err = x.Receive(ctx); err != nil {
@@ -397,6 +404,7 @@ func TestHostileReceiver(t *testing.T) {
 		return said{opBlockQueryWithSkip, fmt.Sprintf("%02x000000", n) + octets}
 	}
 	start, drives := said{opReceiveInit, receiverInit}, said{opReceiveInit, senderInit}
+	acked := said{opBlockAck, "+00000000"}
 	for _, c := range []struct {
 		name   string
 		status Status
@@ -423,6 +431,8 @@ func TestHostileReceiver(t *testing.T) {
 		{"skip of half a number", BadMessageContents, []said{start, skip(0, "01000000")}},
 		{"acknowledgement of nothing", UnexpectedMessage, []said{start, ack(0)}},
 		{"acknowledgement of a later block", BadBlockCounter, []said{start, query(0), ack(1)}},
+		{"acknowledgement again", UnexpectedMessage, []said{start, query(0), acked, ack(0)}},
+		{"query of a block that was acknowledged", BadBlockCounter, []said{start, query(0), acked, query(0)}},
 		{"block from the receiver", UnexpectedMessage, []said{start, {opBlock, "0000000001"}}},
 		{"end acknowledged before it came", UnexpectedMessage, []said{start, query(0), {opBlockAckEOF, "00000000"}}},
 		{"end acknowledged wrongly", BadBlockCounter, []said{start, query(0), query(1), query(2), {opBlockAckEOF, "01000000"}}},
@@ -472,7 +482,7 @@ func TestUnusualReceiver(t *testing.T) {
 		"skip to the end":               {{opReceiveInit, receiverInit}, {opBlockQuery, "00000000"}, {opBlockQueryWithSkip, "01000000 0f00000000000000"}},
 		"version to come":               {{opReceiveInit, "21" + receiverInit[2:]}, {opBlockQueryWithSkip, "00000000 1900000000000000"}},
 		"offset and skip":               {{opReceiveInit, "20 02 0a00 05000000 0500 696d616765"}, {opBlockQueryWithSkip, "00000000 0a00000000000000"}},
-		"acknowledgement and query":     {{opReceiveInit, receiverInit}, {opBlockQuery, "00000000"}, {opBlockAck, "00000000"}},
+		"acknowledgement and query":     {{opReceiveInit, receiverInit}, {opBlockQuery, "00000000"}, {opBlockAck, "+00000000"}, {opBlockQueryWithSkip, "01000000 0a00000000000000"}},
 		"asynchronous proposed as well": {{opReceiveInit, "60" + receiverInit[2:]}, {opBlockQueryWithSkip, "00000000 1900000000000000"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -483,11 +493,6 @@ func TestUnusualReceiver(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer x.Close()
-				if s := script[len(script)-1]; s.opcode == opBlockAck { // which has no answer
-					recite(t, t.Context(), x, script[:len(script)-1])
-					x.Send(t.Context(), message.BDX, s.opcode, unhex(t, s.octets))
-					script = []said{{opBlockQueryWithSkip, "01000000 0a00000000000000"}}
-				}
 				last := recite(t, t.Context(), x, script)
 				b, err := parseBlock(last.Body)
 				if err != nil || last.Opcode != opBlockEOF || !bytes.HasSuffix(h.image, b.data) {
@@ -507,7 +512,7 @@ func TestUnusualReceiver(t *testing.T) {
 func TestHostileSender(t *testing.T) {
 	accept := said{opReceiveAccept, "20 01 0a00 19000000"} // 25 octets
 	indefinite := said{opReceiveAccept, "20 00 0a00"}
-	drives := said{opReceiveAccept, "10 01 0a00 19000000"}
+	drives := said{opReceiveAccept, "+10 01 0a00 19000000"}
 	full := func(n int) said { return said{opBlock, fmt.Sprintf("%02x000000 00010203040506070809", n)} }
 	for _, c := range []struct {
 		name   string
@@ -551,12 +556,7 @@ func TestHostileSender(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHouse(t, nil)
 				h.b.Handle(message.BDX, func(ctx context.Context, x *exchange.Exchange, first exchange.Message) {
-					script := c.script
-					if slices.Contains(script, drives) { // nothing is said to its answer but the first block
-						x.Send(ctx, message.BDX, script[0].opcode, unhex(t, script[0].octets))
-						script = script[1:]
-					}
-					expectReport(t, recite(t, ctx, x, script), c.status)
+					expectReport(t, recite(t, ctx, x, c.script), c.status)
 					h.served <- nil
 				})
 				r := Request{Length: 100, Drive: ReceiverDrive, Options: Options{MaxBlock: 10, Idle: time.Minute}}
@@ -577,6 +577,40 @@ func TestHostileSender(t *testing.T) {
 					t.Errorf("%d octets were written, %d told, want %d", got.Len(), n, c.wrote)
 				}
 				<-h.served
+			})
+		})
+	}
+}
+
+// TestReport has the peer give up: nothing is said to that.
+func TestReport(t *testing.T) {
+	for name, c := range map[string]struct {
+		body []byte
+		want error
+	}{
+		"of BDX":              {ResponderBusy.report(), ResponderBusy},
+		"unknown code":        {Status(0x1234).report(), Status(0x1234)},
+		"of another protocol": {unhex(t, "0100 00000000 0300"), nil},
+		"success":             {unhex(t, "0000 02000000 0000"), Status(0)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t, nil)
+				h.b.Handle(message.BDX, func(ctx context.Context, x *exchange.Exchange, _ exchange.Message) {
+					x.Send(ctx, message.SecureChannel, opStatusReport, c.body)
+					ctx, cancel := context.WithTimeout(ctx, time.Minute)
+					defer cancel()
+					_, err := x.Receive(ctx)
+					h.served <- err
+				})
+				_, err := h.fetch(t, Request{}, io.Discard)
+				var report *Report
+				if !errors.As(err, &report) || c.want != nil && !errors.Is(err, c.want) {
+					t.Error(err)
+				}
+				if err := <-h.served; !errors.Is(err, exchange.ErrTimeout) {
+					t.Errorf("the report was answered: %v", err)
+				}
 			})
 		})
 	}
