@@ -34,6 +34,7 @@ var forbidden = []struct{ from, to, why string }{
 	{"commissioner/matter/exchange", "commissioner/matter/securechannel", "layers point downwards"},
 	{"commissioner/matter/securechannel", "commissioner/matter/interaction", "layers point downwards"},
 	{"commissioner/matter/interaction", "commissioner/matter/datamodel", "the interaction model knows no cluster"},
+	{"commissioner/matter/bdx", "commissioner/matter/interaction", "files are carried next to the interaction model, not over it"},
 	{"commissioner/cmd/gatehouse", "commissioner/virtual", "production code has no simulated device"},
 	{"commissioner/cmd/gatehouse", "fabric/attest/attesttest", "production code makes no attestation"},
 	{"commissioner/cmd/gatehouse", "radio/radiotest", "production code breaks no network"},
