@@ -21,7 +21,8 @@ type Request struct {
 // transfer that broke off, set Offset to what is there already and let w be,
 // say, an io.OffsetWriter. It returns how many octets it wrote, also with an
 // error. Without one, the peer said that the file, or the length wanted of it,
-// is complete.
+// is complete: not every peer announces a length that could be checked, so
+// what is in the file has to be verified.
 func Fetch(ctx context.Context, m *exchange.Manager, s *exchange.Session, r Request, w io.Writer) (uint64, error) {
 	x, err := m.Open(s)
 	if err != nil {

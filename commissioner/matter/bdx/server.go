@@ -77,8 +77,8 @@ func (s *Server) give(ctx context.Context, t *transfer, m *initiation) error {
 		length = min(length, m.length)
 	}
 	t.done, t.end, t.exact = m.offset, m.offset+length, true
-	// The offset is not repeated: that it would be, only one of three other
-	// implementations thinks, and the others take it for the length.
+	// The offset is not repeated: the SDK does and reads it, but others would
+	// take it for the length.
 	accept := acceptance{version: version, drive: t.drive, block: uint16(t.block), length: length}
 	if err := t.say(ctx, opReceiveAccept, accept.append(opReceiveAccept, nil)); err != nil {
 		return err
@@ -103,14 +103,4 @@ func (s *Server) take(ctx context.Context, t *transfer, m *initiation) error {
 		return err
 	}
 	return t.receive(ctx, w)
-}
-
-// bound says how much a receiver takes from here on: what was announced, or
-// if nothing was, at most so much.
-func (t *transfer) bound(announced, most uint64) {
-	t.exact = announced > 0
-	if t.exact {
-		most = announced
-	}
-	t.end = t.done + most
 }
