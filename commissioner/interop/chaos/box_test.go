@@ -159,6 +159,9 @@ func (b *box) watch(p *process) {
 	case p.full:
 		b.home.note("%s has stopped, its disk being full: %v", b.name, err)
 		b.home.report.count(&b.home.report.FailStops)
+		if !b.full { // there is room again, and who made it saw the gateway run still
+			b.home.wg.Go(func() { b.home.again(b) })
+		}
 	default:
 		b.home.broken("%s ended by itself, %v after its start: %v%s", b.name, time.Since(p.begun).Round(time.Millisecond), err, tail(p.log))
 	}
