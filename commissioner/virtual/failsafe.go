@@ -78,6 +78,7 @@ func (d *Device) rollBack() {
 // drop leaves a fabric. Call it with the lock.
 func (d *Device) drop(f *fabric) {
 	delete(d.fabrics, f.index)
+	delete(d.software.providers, f.index)
 	d.advertise(f.name(), nil)
 	d.resumptions.Forget(f.index, 0)
 	if d.window.opener == f {

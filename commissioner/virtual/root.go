@@ -8,6 +8,9 @@ import (
 	"gatehouse/fabric/tlv"
 )
 
+// hardwareVersion is the only one there is.
+const hardwareVersion uint16 = 1
+
 func (d *Device) descriptor(e interaction.EndpointID, deviceType uint32, revision uint16, parts []interaction.EndpointID) *datamodel.Cluster {
 	return &datamodel.Cluster{ID: datamodel.Descriptor, Revision: 2, Attributes: map[interaction.AttributeID]datamodel.AttributeServer{
 		datamodel.DescriptorDeviceTypes: datamodel.Value([]datamodel.DeviceType{{Type: deviceType, Revision: revision}}),
@@ -43,10 +46,10 @@ func (d *Device) basicInformation() *datamodel.Cluster {
 		datamodel.BasicProductID:             datamodel.Value(c.Code.ProductID),
 		datamodel.BasicNodeLabel:             label,
 		datamodel.BasicLocation:              datamodel.Value("XX"),
-		datamodel.BasicHardwareVersion:       datamodel.Value(uint16(1)),
+		datamodel.BasicHardwareVersion:       datamodel.Value(hardwareVersion),
 		datamodel.BasicHardwareVersionString: datamodel.Value("virtual"),
-		datamodel.BasicSoftwareVersion:       datamodel.Value(c.Software),
-		datamodel.BasicSoftwareVersionString: datamodel.Value(c.SoftwareText),
+		datamodel.BasicSoftwareVersion:       {Read: func(*interaction.Request) any { version, _ := d.Software(); return version }},
+		datamodel.BasicSoftwareVersionString: {Read: func(*interaction.Request) any { _, text := d.Software(); return text }},
 		datamodel.BasicSerialNumber:          datamodel.Value(c.SerialNumber),
 		datamodel.BasicUniqueID:              datamodel.Value(d.uniqueID()),
 		datamodel.BasicCapabilityMinima:      datamodel.Value(datamodel.CapabilityMinima{CASESessions: 3, Subscriptions: 3}),

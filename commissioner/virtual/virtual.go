@@ -42,7 +42,7 @@ type Config struct {
 	Name         string
 	Code         setup.Payload // passcode, discriminator, vendor and product
 	SerialNumber string        // tells devices of one maker apart
-	Software     uint32
+	Software     uint32        // that it runs at first
 	SoftwareText string
 	MaxFabrics   int               // 0: defaultFabrics
 	FailSafe     uint16            // s, that it proposes; 0: failSafeSeconds
@@ -81,6 +81,7 @@ type Device struct {
 	services   map[string]dnssd.Service       // by what they stand for
 	ads        map[string]*dnssd.Registration // of these, while the device is on a network
 	station    station
+	software   software
 	wrong      int      // passcodes in a row
 	received   [][]byte // certificates, in TLV
 }
@@ -110,6 +111,7 @@ func New(cfg Config) (*Device, error) {
 	d := &Device{cfg: cfg, manager: m, engine: interaction.New(m), node: new(datamodel.Node),
 		fabrics: make(map[uint8]*fabric), services: make(map[string]dnssd.Service), ads: make(map[string]*dnssd.Registration)}
 	d.station.begin(cfg.Network)
+	d.software = software{version: cfg.Software, text: cfg.SoftwareText, state: datamodel.UpdateIdle, providers: make(map[uint8]datamodel.ProviderLocation)}
 	d.cfg.Link = gated{cfg.Link, &d.station.up}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.attestation = cfg.Hostile.maker(cfg.Maker).Device(attesttest.Product{VendorID: cfg.Code.VendorID, ProductID: cfg.Code.ProductID,
@@ -118,7 +120,7 @@ func New(cfg Config) (*Device, error) {
 	if err := errors.Join(
 		d.add(0, d.descriptor(0, datamodel.DeviceTypeRootNode, 3, []interaction.EndpointID{1}),
 			d.basicInformation(), d.generalCommissioning(), d.networkCommissioning(), d.generalDiagnostics(),
-			d.administratorCommissioning(), d.operationalCredentials(), d.accessControl(), d.groupKeyManagement()),
+			d.administratorCommissioning(), d.operationalCredentials(), d.accessControl(), d.groupKeyManagement(), d.otaRequestor()),
 		d.add(1, d.descriptor(1, datamodel.DeviceTypeOnOffLight, 3, []interaction.EndpointID{}), d.identify(), d.onOff()),
 	); err != nil {
 		return nil, err
