@@ -20,7 +20,9 @@ import (
 	"gatehouse/commissioner/keeper"
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/commissioner/matter/message"
 	"gatehouse/commissioner/matter/securechannel"
+	"gatehouse/commissioner/ota"
 	"gatehouse/commissioner/setup"
 	"gatehouse/commissioner/virtual"
 	"gatehouse/fabric"
@@ -148,6 +150,7 @@ type home struct {
 	air           *air   // nil: there is no Bluetooth
 	progress      []commissioner.Progress
 	request       commissioner.PairRequest // beside the code
+	provider      *ota.Provider            // nil: the gateway has no images
 	onNOC         func(noc []byte)         // when the device gets a certificate; nil: nobody cares
 }
 
@@ -254,8 +257,14 @@ func (h *home) startGateway() {
 		Authority: &steward.Authority{Ledger: h.ledger, Vault: h.vault},
 		Identity:  func() *securechannel.Identity { return cmp.Or(h.renewed.Load(), h.id) }, Former: h.former.Load, Manager: h.gateway, Engine: interaction.New(h.gateway), Link: link,
 		Addresses: commissioner.OpenAddressBook(filepath.Join(h.t.TempDir(), "addresses"), quiet), Now: time.Now, Random: rand.Reader, Log: quiet})
-	responder := &securechannel.Responder{Manager: h.gateway, Log: quiet, Resumptions: h.c.Resumptions(), Identities: func() []*securechannel.Identity { return nil }}
+	responder := &securechannel.Responder{Manager: h.gateway, Log: quiet, Resumptions: h.c.Resumptions(), Identities: func() []*securechannel.Identity { return []*securechannel.Identity{h.id} }}
 	responder.Register()
+	if h.provider != nil {
+		node, err := h.provider.Node(1, "1", rand.Reader)
+		h.check(err)
+		h.c.Engine.Serve(node)
+		h.gateway.Handle(message.BDX, h.provider.Transfer)
+	}
 	h.gateway.Serve(link)
 	h.k = keeper.New(h.c)
 }

@@ -1,0 +1,62 @@
+package ota
+
+import (
+	"encoding/binary"
+	"io"
+
+	"gatehouse/commissioner/matter/datamodel"
+	"gatehouse/commissioner/matter/exchange"
+	"gatehouse/commissioner/matter/interaction"
+)
+
+// Node is the gateway as devices see it: a root node, and the provider. Devices
+// of the home may look at it and ask the provider; there is nothing else.
+func (p *Provider) Node(software uint32, softwareText string, random io.Reader) (*datamodel.Node, error) {
+	n := &datamodel.Node{Grants: func(r *interaction.Request, e interaction.EndpointID, c interaction.ClusterID) datamodel.Privilege {
+		switch {
+		case r.Session.Kind() != exchange.CASE:
+			return 0
+		case e == Endpoint && c == datamodel.OTAProvider:
+			return datamodel.Operate
+		}
+		return datamodel.View
+	}}
+	for _, c := range []struct {
+		endpoint interaction.EndpointID
+		cluster  *datamodel.Cluster
+	}{
+		{datamodel.RootEndpoint, descriptor(n, datamodel.RootEndpoint, datamodel.DeviceType{Type: datamodel.DeviceTypeRootNode, Revision: 3}, Endpoint)},
+		{datamodel.RootEndpoint, basic(software, softwareText)},
+		{Endpoint, descriptor(n, Endpoint, datamodel.DeviceType{Type: datamodel.DeviceTypeOTAProvider, Revision: 1})},
+		{Endpoint, p.Cluster()},
+	} {
+		var version [4]byte
+		if _, err := io.ReadFull(random, version[:]); err != nil {
+			return nil, err
+		}
+		n.Add(c.endpoint, c.cluster, binary.LittleEndian.Uint32(version[:]))
+	}
+	return n, nil
+}
+
+func descriptor(n *datamodel.Node, e interaction.EndpointID, t datamodel.DeviceType, parts ...interaction.EndpointID) *datamodel.Cluster {
+	return &datamodel.Cluster{ID: datamodel.Descriptor, Revision: 2, Attributes: map[interaction.AttributeID]datamodel.AttributeServer{
+		datamodel.DescriptorDeviceTypes: datamodel.Value([]datamodel.DeviceType{t}),
+		datamodel.DescriptorServers:     {Read: func(*interaction.Request) any { return n.Clusters(e) }},
+		datamodel.DescriptorClients:     datamodel.Value([]interaction.ClusterID{}),
+		datamodel.DescriptorParts:       datamodel.Value(append([]interaction.EndpointID{}, parts...)),
+	}}
+}
+
+// basic says as little as a node must.
+func basic(software uint32, text string) *datamodel.Cluster {
+	return &datamodel.Cluster{ID: datamodel.BasicInformation, Revision: 4, Attributes: map[interaction.AttributeID]datamodel.AttributeServer{
+		datamodel.BasicDataModelRevision:     datamodel.Value(uint16(18)),
+		datamodel.BasicVendorName:            datamodel.Value("Gatehouse"),
+		datamodel.BasicProductName:           datamodel.Value("Gatehouse"),
+		datamodel.BasicSoftwareVersion:       datamodel.Value(software),
+		datamodel.BasicSoftwareVersionString: datamodel.Value(text),
+		datamodel.BasicSpecificationVersion:  datamodel.Value(uint32(0x01040200)),
+		datamodel.BasicMaxPathsPerInvoke:     datamodel.Value(uint16(1)),
+	}}
+}
