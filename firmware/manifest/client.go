@@ -99,10 +99,6 @@ func (c *Client) Refresh(ctx context.Context) error {
 func (c *Client) refresh(ctx context.Context, now time.Time) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, MaxRefresh, refuse(Slow, "", "not done after %v", MaxRefresh))
 	defer cancel()
-	// A clock that was set back must not bring what has expired back to life.
-	if now.Before(c.seen.Refreshed) {
-		now = c.seen.Refreshed
-	}
 	p, failed := verify(ctx, c.config.Root, c.config.From, []*state{&c.good.state, &c.seen.state}, now)
 	seen := &kept{state{p.out.Roots, p.out.Timestamp, p.out.Snapshot, nil, nil}, c.seen.Refreshed}
 	if seen.Timestamp == nil {

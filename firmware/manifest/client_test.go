@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"gatehouse/firmware/manifest"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 func TestReadsWhatIsPublished(t *testing.T) {
@@ -92,21 +94,20 @@ func TestVendorExpires(t *testing.T) {
 	}
 }
 
-// A gateway without a battery begins in 1970: what has expired stays so.
-func TestClockSetBack(t *testing.T) {
+// What a failed Refresh verified is not forgotten.
+func TestSeenThoughFailed(t *testing.T) {
 	s := newShop(t)
-	c := s.client()
-	old := s.copy()
-	s.clock = s.clock.Add(6 * day)
-	s.refresh(c)
-	s.must(s.Renew(s.timestamp))
-	s.clock = s.clock.Add(4 * day)
-	s.refresh(c)
-	s.clock = start.Add(-365 * day)
-	held := s.open(t.TempDir(), manifest.Dir(old))
-	s.refresh(held) // it has seen nothing yet
-	s.must(os.RemoveAll(s.dir), os.CopyFS(s.dir, os.DirFS(old)))
+	old, cache := s.copy(), t.TempDir()
+	s.refresh(s.open(cache, manifest.Dir(old)))
+	s.must(s.SetMinimum("vendor-FFF1", vendor, product, 2))
+	s.publish("vendor-FFF1")
+	s.must(os.Remove(s.file("metadata/2.snapshot.json")))
+	s.refused(s.open(cache, manifest.Dir(s.dir)), manifest.Unreachable)
+	c := s.open(cache, manifest.Dir(old))
 	s.refused(c, manifest.Rollback)
+	if p, ok := c.Product(vendor, product); !ok || p.Expired {
+		t.Errorf("the last good: %+v, %v", p, ok)
+	}
 }
 
 func TestDamagedCache(t *testing.T) {
@@ -150,15 +151,21 @@ func TestDamagedCache(t *testing.T) {
 
 // A cache that another root leads to says nothing.
 func TestCacheOfAnotherRepository(t *testing.T) {
-	s, other := newShop(t), newShop(t)
-	cache := t.TempDir()
+	s, cache := newShop(t), t.TempDir()
 	s.refresh(s.open(cache, manifest.Dir(s.dir)))
-	s.root = other.root
-	c := s.open(cache, manifest.Dir(other.dir))
-	if got := c.Products(); got != nil && !bytes.Equal(s.root, other.root) {
-		t.Errorf("products: %v", got)
+	s.root = forge(t, s.file("metadata/1.root.json"), func(r *metadata.RootType) {
+		for role, name := range map[string]string{"root": "root 1", "timestamp": "another"} {
+			k, err := metadata.KeyFromPublicKey(seeded(name).Public())
+			s.must(err)
+			r.Roles[role] = &metadata.Role{Threshold: 1}
+			s.must(r.AddKey(k, role))
+		}
+	}, s.root1)
+	c := s.open(cache, manifest.Dir(s.dir))
+	if got := c.Products(); got != nil || manifest.CodeOf(c.Status().Err) != manifest.Damaged {
+		t.Errorf("products: %v, %v", got, c.Status().Err)
 	}
-	s.refresh(c)
+	s.refused(c, manifest.Signatures)
 }
 
 func TestStorageFails(t *testing.T) {

@@ -12,7 +12,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"gatehouse/firmware/manifest"
@@ -28,6 +30,9 @@ const (
 )
 
 var start = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+
+// elliptical is drawn anew in every run: ECDSA keys have no seed.
+var elliptical, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 
 // seeded is a key that is the same in every run. Such keys are told by name.
 func seeded(name string) ed25519.PrivateKey {
@@ -57,16 +62,31 @@ type shop struct {
 	snapshot, timestamp, acme/* of vendor FFF1 */ crypto.Signer
 }
 
-// newShop publishes one release by a vendor.
+// built is a shop's folder, made once: syncing it to the disk takes its time.
+var built struct {
+	sync.Once
+	files fstest.MapFS
+}
+
+// newShop has one published release, by a vendor.
 func newShop(t *testing.T) *shop {
 	t.Helper()
-	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	s := &shop{t: t, dir: filepath.Join(t.TempDir(), "repository"), clock: start,
 		image: bytes.Repeat([]byte("image "), 1000),
-		root1: seeded("root 1"), root2: ec, root3: seeded("root 3"),
+		root1: seeded("root 1"), root2: elliptical, root3: seeded("root 3"),
 		targets1: seeded("targets 1"), targets2: seeded("targets 2"),
 		snapshot: seeded("snapshot"), timestamp: seeded("timestamp"), acme: seeded("acme")}
-	s.must(err)
+	built.Do(s.build)
+	s.must(os.RemoveAll(s.dir), os.CopyFS(s.dir, built.files))
+	var err1, err2 error
+	s.Repository, err1 = publish.Open(s.dir, s.now, rand.Reader)
+	s.root, err2 = os.ReadFile(s.file("metadata/1.root.json"))
+	s.must(err1, err2)
+	return s
+}
+
+func (s *shop) build() {
+	var err error
 	s.Repository, err = publish.Init(s.dir, publish.Setup{Name: "Our house",
 		Root: keys(2, s.root1, s.root2, s.root3), Targets: keys(2, s.targets1, s.targets2),
 		Snapshot: keys(1, s.snapshot), Timestamp: keys(1, s.timestamp)}, s.now, rand.Reader)
@@ -74,9 +94,16 @@ func newShop(t *testing.T) *shop {
 	s.must(s.AddVendor(vendor, keys(1, s.acme)))
 	s.must(s.AddRelease("vendor-FFF1", vendor, product, manifest.Release{Version: 2, Name: "2.0", Notes: "https://example.com/2"}, bytes.NewReader(s.image)))
 	s.publish("targets", "vendor-FFF1")
-	s.root, err = os.ReadFile(s.file("metadata/1.root.json"))
-	s.must(err)
-	return s
+	built.files = fstest.MapFS{}
+	s.must(filepath.WalkDir(s.dir, func(path string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			name, _ := filepath.Rel(s.dir, path)
+			data, err := os.ReadFile(path)
+			built.files[name] = &fstest.MapFile{Data: data, Mode: 0o644}
+			return err
+		}
+		return err
+	}))
 }
 
 func (s *shop) now() time.Time { return s.clock }

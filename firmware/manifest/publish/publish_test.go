@@ -261,15 +261,19 @@ func TestCuts(t *testing.T) {
 		t.Run(change.name, func(t *testing.T) {
 			t.Parallel()
 			holes := 0
+			clock, whole := start, filepath.Join(t.TempDir(), "whole")
+			must(t, change.stage(house(t, whole, &clock)))
 			for cut := 0; ; cut++ {
-				clock, dir, cache := start, t.TempDir(), t.TempDir()
-				r := house(t, dir, &clock)
+				dir, cache := filepath.Join(t.TempDir(), "repository"), t.TempDir()
+				must(t, os.CopyFS(dir, os.DirFS(whole)))
+				r, err := Open(dir, func() time.Time { return clock }, rand.Reader)
+				must(t, err)
 				open := func(cache string) *manifest.Client {
 					c, err := manifest.Open(manifest.Config{Dir: cache, Root: root(t, dir), From: manifest.Dir(dir), Now: r.now})
 					must(t, err)
 					return c
 				}
-				must(t, open(cache).Refresh(context.Background()), change.stage(r))
+				must(t, open(cache).Refresh(context.Background()))
 				left := cut
 				r.write = func(path string, data []byte) error {
 					if left--; left < 0 {
@@ -278,7 +282,7 @@ func TestCuts(t *testing.T) {
 					}
 					return durable.Write(path, data)
 				}
-				err := change.run(r)
+				err = change.run(r)
 				if err != nil && !errors.Is(err, errCut) {
 					t.Fatal(err)
 				}
