@@ -358,6 +358,45 @@ func TestVendorOutside(t *testing.T) {
 	}
 }
 
+// A terminating role has the last word on its part, be it silence.
+func TestTerminating(t *testing.T) {
+	s := newShop(t)
+	for _, terminating := range []bool{true, false} {
+		dir := s.copy()
+		document := []byte(`{"version":1,"vendor":65521,"product":1}`)
+		digest := sha256.Sum256(document)
+		put(t, fmt.Sprintf("%s/targets/FFF1/%x.0001.json", dir, digest), document)
+		second := forge(t, dir+"/metadata/1.vendor-FFF1.json", func(m *metadata.TargetsType) {
+			m.Targets = map[string]*metadata.TargetFiles{"FFF1/0001.json": {Length: int64(len(document)), Hashes: metadata.Hashes{"sha256": digest[:]}}}
+		}, s.acme)
+		put(t, dir+"/metadata/1.second.json", second)
+		targets := forge(t, dir+"/metadata/1.targets.json", func(m *metadata.TargetsType) {
+			m.Version = 2
+			m.Delegations.Roles[0].Terminating = terminating
+			role := m.Delegations.Roles[0]
+			role.Name = "second"
+			m.Delegations.Roles = append(m.Delegations.Roles, role)
+		}, s.targets1, s.targets2)
+		put(t, dir+"/metadata/2.targets.json", targets)
+		s.plant(dir, map[string]*metadata.MetaFiles{"targets.json": meta(2, targets), "second.json": meta(1, second)})
+		c := s.open(t.TempDir(), manifest.Dir(dir))
+		s.refresh(c)
+		if p, ok := c.Product(vendor, 1); ok == terminating || ok && p.Role != "second" {
+			t.Errorf("terminating %v: %+v, %v", terminating, p, ok)
+		}
+	}
+}
+
+// A timestamp that go-tuf panics over is not kept: the next one is read.
+func TestPoisonedTimestamp(t *testing.T) {
+	s := newShop(t)
+	dir, cache := s.copy(), t.TempDir()
+	s.stamp(dir, func(m *metadata.TimestampType) { m.Meta["snapshot.json"] = nil })
+	s.refused(s.open(cache, manifest.Dir(dir)), manifest.Malformed)
+	s.must(s.Renew(s.timestamp), s.Renew(s.timestamp))
+	s.refresh(s.open(cache, manifest.Dir(s.dir)))
+}
+
 func TestEveryCodeIsExplained(t *testing.T) {
 	for _, code := range []manifest.Code{manifest.Unreachable, manifest.Slow, manifest.Endless, manifest.Malformed, manifest.Newer, manifest.Signatures, manifest.Frozen,
 		manifest.Rollback, manifest.Mixed, manifest.WrongContent, manifest.Outside, manifest.Damaged, manifest.Storage} {

@@ -101,12 +101,35 @@ func TestSeenThoughFailed(t *testing.T) {
 	s.refresh(s.open(cache, manifest.Dir(old)))
 	s.must(s.SetMinimum("vendor-FFF1", vendor, product, 2))
 	s.publish("vendor-FFF1")
-	s.must(os.Remove(s.file("metadata/2.snapshot.json")))
+	whole := s.copy()
+	s.must(os.Remove(s.file("metadata/2.vendor-FFF1.json")))
 	s.refused(s.open(cache, manifest.Dir(s.dir)), manifest.Unreachable)
-	c := s.open(cache, manifest.Dir(old))
+	s.refused(s.open(cache, manifest.Dir("/none")), manifest.Unreachable) // one that gets nowhere
+	s.refused(s.open(cache, manifest.Dir(old)), manifest.Rollback)
+	data, err := os.ReadFile(old + "/metadata/1.vendor-FFF1.json")
+	s.must(err)
+	s.plant(whole, map[string]*metadata.MetaFiles{"vendor-FFF1.json": meta(1, data)})
+	c := s.open(cache, manifest.Dir(whole))
 	s.refused(c, manifest.Rollback)
 	if p, ok := c.Product(vendor, product); !ok || p.Expired {
 		t.Errorf("the last good: %+v, %v", p, ok)
+	}
+}
+
+// A repository may leave out the digests of its metadata: then nothing says
+// that what is kept is still the same.
+func TestWithoutDigests(t *testing.T) {
+	s := newShop(t)
+	cache := t.TempDir()
+	s.refresh(s.open(cache, manifest.Dir(s.dir)))
+	s.must(s.SetMinimum("vendor-FFF1", vendor, product, 2))
+	s.publish("vendor-FFF1")
+	s.plant(s.dir, map[string]*metadata.MetaFiles{"targets.json": {Version: 1}, "vendor-FFF1.json": {Version: 2}})
+	s.stamp(s.dir, func(m *metadata.TimestampType) { m.Meta["snapshot.json"] = &metadata.MetaFiles{Version: 3} })
+	c := s.open(cache, manifest.Dir(s.dir))
+	s.refresh(c)
+	if p, _ := c.Product(vendor, product); p.Minimum != 2 {
+		t.Errorf("product: %+v", p)
 	}
 }
 

@@ -104,7 +104,7 @@ func (r *Repository) keep(vendor uint16, image io.Reader) (manifest.Digest, int6
 func (r *Repository) document(role, name string, t *metadata.TargetsType) (*manifest.Product, error) {
 	f := t.Targets[name]
 	if f == nil && role == metadata.TARGETS {
-		vendor, err := r.draft("vendor-" + path.Dir(name))
+		vendor, err := optional(r.draft("vendor-" + path.Dir(name)))
 		if err != nil {
 			return nil, err
 		}

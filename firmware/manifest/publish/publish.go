@@ -8,8 +8,8 @@
 // Changes are staged, signed by as many people as the threshold asks, one after
 // the other, and published together. It promises that nothing is published that
 // the client would not accept, and that a cut at any moment leaves a repository
-// that is valid: the old or the new one. The one exception is told at
-// [Repository.Publish]. Keys are crypto.Signers: it never sees a private key,
+// that is valid: the old or the new one. [Repository.Publish]
+// tells the one exception. Keys are crypto.Signers: it never sees a private key,
 // and never reads the clock. One process at a time may change a repository.
 package publish
 

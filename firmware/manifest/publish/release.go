@@ -26,25 +26,25 @@ type step struct {
 
 // next is what a Publish puts together.
 type next struct {
-	steps []step // the files under new names
-	done  []string
+	steps []step   // in the order in which they are written
+	done  []string // what is staged no more
 	root  *metadata.Metadata[metadata.RootType]
 	metas map[string]*metadata.MetaFiles
 }
 
 // Publish puts what is staged and signed before clients, with a new snapshot
 // and a new timestamp by signers. What lacks signatures stays staged. Nothing
-// is written unless the client accepts the whole, and the timestamp, which
-// makes it valid, is written last.
+// is written unless the client accepts the whole. All files have new names, but
+// the timestamp, which makes them valid at once.
 //
-// The exception is a new root that takes a role's keys away: two files cannot
+// The exception is a new root that takes a role's keys away: no two files can
 // be replaced at once. Where the old keys sign as well (the timestamp's and
 // snapshot's among signers, the targets' by Sign), the files hold under both
-// roots and the root comes last. Where they do not, since they are lost or
-// stolen, clients refuse what they find between the root and the timestamp, and
+// roots, and the root comes last. Where they do not, since they are lost or
+// stolen, clients refuse what they find between the timestamp and the root, and
 // keep what they have; after a cut there, Publish again.
 func (r *Repository) Publish(signers ...crypto.Signer) error {
-	oldData, old, err := r.root()
+	trusted, old, err := r.root()
 	if err != nil {
 		return err
 	}
@@ -55,30 +55,23 @@ func (r *Repository) Publish(signers ...crypto.Signer) error {
 	if err := r.gather(n); err != nil {
 		return err
 	}
-	timestamp, err := r.summarize(n, old, signers)
-	if err != nil {
+	if err := r.summarize(n, old, signers); err != nil {
 		return err
 	}
-	before, after := n.steps, []step{timestamp}
 	if old == nil || n.root.Signed.Version > old.Signed.Version {
-		root, err := encode(fmt.Sprintf("metadata/%d.root.json", n.root.Signed.Version), n.root)
+		s, err := encode(fmt.Sprintf("metadata/%d.root.json", n.root.Signed.Version), n.root)
 		if err != nil {
 			return err
 		}
-		if old != nil && r.accepted(oldData, append(slices.Clone(n.steps), timestamp)) == nil {
-			after = []step{timestamp, root}
-		} else {
-			after = []step{root, timestamp}
-		}
-		n.done = append(n.done, metadata.ROOT)
+		n.steps, n.done = append(n.steps, s), append(n.done, metadata.ROOT)
 		if old == nil {
-			oldData = root.data
+			trusted = s.data
 		}
 	}
-	if err := r.accepted(oldData, append(slices.Clone(before), after...)); err != nil {
+	if err := r.accepted(trusted, n.steps); err != nil {
 		return err
 	}
-	for _, s := range append(before, after...) {
+	for _, s := range n.steps {
 		if err := r.write(r.path(s.name), s.data); err != nil {
 			return err
 		}
@@ -133,11 +126,11 @@ func (r *Repository) signed(n *next, role string, missing func(*metadata.Metadat
 	return nil, fmt.Errorf("%s: %w", role, missing(m))
 }
 
-// summarize adds the snapshot to n and returns the timestamp.
-func (r *Repository) summarize(n *next, old *metadata.Metadata[metadata.RootType], signers []crypto.Signer) (step, error) {
+// summarize adds the snapshot and the timestamp.
+func (r *Repository) summarize(n *next, old *metadata.Metadata[metadata.RootType], signers []crypto.Signer) error {
 	timestamp, snapshot, err := r.state()
 	if err != nil {
-		return step{}, err
+		return err
 	}
 	if timestamp == nil {
 		timestamp, snapshot = metadata.Timestamp(), metadata.Snapshot()
@@ -148,15 +141,16 @@ func (r *Repository) summarize(n *next, old *metadata.Metadata[metadata.RootType
 	snapshot.Signed.Version++
 	snapshot.Signed.Expires = r.until(SnapshotLife)
 	if err := signOnline(r.random, snapshot, metadata.SNAPSHOT, signers, old, n.root); err != nil {
-		return step{}, err
+		return err
 	}
 	s, err := encode(fmt.Sprintf("metadata/%d.snapshot.json", snapshot.Signed.Version), snapshot)
 	if err != nil {
-		return step{}, err
+		return err
 	}
-	n.steps = append(n.steps, s)
 	timestamp.Signed.Meta["snapshot.json"] = metaFile(snapshot.Signed.Version, s.data)
-	return r.timestamp(timestamp, signers, old, n.root)
+	t, err := r.timestamp(timestamp, signers, old, n.root)
+	n.steps = append(n.steps, s, t)
+	return err
 }
 
 // timestamp makes the next one after m.

@@ -1,7 +1,9 @@
 package publish
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,13 +51,16 @@ func (r *Repository) stagedTargets(role string) (*metadata.Metadata[metadata.Tar
 	return m, err
 }
 
-// draft returns what is staged, else what is published, nil where there is
-// neither.
+// draft returns what is staged, else what is published.
 func (r *Repository) draft(role string) (*metadata.Metadata[metadata.TargetsType], error) {
-	if m, err := r.stagedTargets(role); err != nil || m != nil {
-		return m, err
+	m, err := r.stagedTargets(role)
+	if err == nil && m == nil {
+		m, err = r.published(role)
 	}
-	return r.published(role)
+	if err == nil && m == nil {
+		err = fmt.Errorf("there is no role %s: %w", role, fs.ErrNotExist)
+	}
+	return m, err
 }
 
 // edit stages a change of the targets or a vendor's role. Signatures that were
@@ -91,6 +96,9 @@ func (r *Repository) editRoot(change func(*metadata.RootType) error) error {
 		if _, m, err = r.root(); err != nil {
 			return err
 		}
+		if m == nil {
+			return errors.New("there is no root")
+		}
 		m.Signed.Version++
 	}
 	if err := change(&m.Signed); err != nil {
@@ -121,8 +129,8 @@ func (r *Repository) AddVendor(vendor uint16, keys Keys) error {
 	if err != nil {
 		return err
 	}
-	if targets == nil || delegation(&targets.Signed, name) != nil {
-		return fmt.Errorf("there is a role %s already, or none to entrust it", name)
+	if delegation(&targets.Signed, name) != nil {
+		return fmt.Errorf("there is a role %s already", name)
 	}
 	// First: a delegation without its role could not be published.
 	if err := r.stage(name, metadata.Targets(r.until(TargetsLife))); err != nil {
