@@ -102,12 +102,15 @@ func TestSeenThoughFailed(t *testing.T) {
 	s.must(s.SetMinimum("vendor-FFF1", vendor, product, 2))
 	s.publish("vendor-FFF1")
 	whole := s.copy()
+	s.must(s.Renew(s.timestamp))
 	s.must(os.Remove(s.file("metadata/2.vendor-FFF1.json")))
 	s.refused(s.open(cache, manifest.Dir(s.dir)), manifest.Unreachable)
 	s.refused(s.open(cache, manifest.Dir("/none")), manifest.Unreachable) // one that gets nowhere
 	s.refused(s.open(cache, manifest.Dir(old)), manifest.Rollback)
+	s.refused(s.open(cache, manifest.Dir(whole)), manifest.Rollback) // older by a renewal
 	data, err := os.ReadFile(old + "/metadata/1.vendor-FFF1.json")
 	s.must(err)
+	s.stamp(whole, func(*metadata.TimestampType) {})
 	s.plant(whole, map[string]*metadata.MetaFiles{"vendor-FFF1.json": meta(1, data)})
 	c := s.open(cache, manifest.Dir(whole))
 	s.refused(c, manifest.Rollback)

@@ -93,8 +93,8 @@ func ImagePath(vendor uint16, digest Digest) string {
 	return fmt.Sprintf("%04X/%s.ota", vendor, digest)
 }
 
-// ParseProduct reads a product document. Names are in lower case and come once
-// per object, nothing is null, nothing follows the document.
+// ParseProduct reads a product document. Names are in lower-case ASCII and come
+// once per object, nothing is null, nothing follows the document.
 func ParseProduct(data []byte) (*Product, error) {
 	if len(data) > MaxDocument {
 		return nil, refuse(Endless, "", "a document of %d octets, more than %d", len(data), MaxDocument)

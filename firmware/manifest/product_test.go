@@ -42,6 +42,7 @@ func TestParseProduct(t *testing.T) {
 		{"null", `{"version":1,"vendor":1,"product":0,"minimum":null}`, Malformed},
 		{"a name twice", `{"version":1,"vendor":1,"product":0,"minimum":5,"minimum":0}`, Malformed},
 		{"a name in capitals", `{"version":1,"vendor":1,"product":0,"Minimum":5}`, Malformed},
+		{"a name that Go folds", `{"version":1,"vendor":1,"product":0,"releaſes":[]}`, Malformed},
 		{"a name twice, escaped", `{"version":1,"vendor":1,"product":0,"minimum":5,"\u006dinimum":0}`, Malformed},
 		{"something behind", `{"version":1,"vendor":1,"product":0} {}`, Malformed},
 		{"not UTF-8", "{\"version\":1,\"vendor\":1,\"product\":0,\"x\":\"\xff\"}", Malformed},

@@ -11,8 +11,8 @@ import (
 )
 
 // strict refuses what JSON readers are known to disagree about, so that every
-// reader of a signed document reads the same: names that come twice or differ
-// in case alone, null, invalid UTF-8, more than one value.
+// reader of a signed document reads the same: names that come twice, or in
+// capitals, null, invalid UTF-8, more than one value.
 func strict(data []byte) error {
 	if !utf8.Valid(data) {
 		return errors.New("not UTF-8")
@@ -64,8 +64,10 @@ func strictName(d *json.Decoder, names map[string]bool) error {
 		return err
 	}
 	name, _ := token.(string)
-	if name != strings.ToLower(name) || names[name] {
-		return fmt.Errorf("the name %.40q comes twice or is not in lower case", name)
+	// encoding/json also takes "ſ" for "s" and the Kelvin sign for "k".
+	odd := func(r rune) bool { return r < ' ' || r > '~' || 'A' <= r && r <= 'Z' }
+	if strings.ContainsFunc(name, odd) || names[name] {
+		return fmt.Errorf("the name %.40q comes twice or is not in lower-case ASCII", name)
 	}
 	names[name] = true
 	return nil
