@@ -21,7 +21,7 @@ test:
 	$(GO) test $(PKGS)
 
 check:
-	@test -z "$$(gofmt -l cluster commissioner fabric radio)" || { gofmt -l cluster commissioner fabric radio; echo 'run gofmt -w on these'; exit 1; }
+	@test -z "$$(gofmt -l cluster commissioner fabric firmware radio)" || { gofmt -l cluster commissioner fabric firmware radio; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet $(PKGS)
 	$(GO) vet -tags interop $(PKGS)
 	$(GO) tool staticcheck $(PKGS)
@@ -41,7 +41,7 @@ interop:
 	cd commissioner/interop/ble && npm ci --no-audit --no-fund
 	cd commissioner/interop/bumble && python3 -m venv venv && venv/bin/pip install -q --no-deps --require-hashes -r requirements.txt || \
 	  echo 'bumble cannot be installed here: the test with it is skipped'
-	$(GO) test -tags interop -count=1 -v -timeout 80m ./commissioner/interop
+	$(GO) test -tags interop -count=1 -v -timeout 80m ./commissioner/interop ./firmware/manifest
 
 bench:
 	cd commissioner/interop && npm ci --no-audit --no-fund
