@@ -55,7 +55,8 @@ func (n *Null[T]) UnmarshalTLV(r *Reader) error {
 //	Field *T `tlv:"3"`          left out when nil, may be absent when read
 //
 // A field without a tlv tag is an error of the type. Slices are arrays, but
-// []byte and [n]byte are octet strings. A struct with a blank field tagged
+// []byte and [n]byte are octet strings. A slice of enumerations is an array,
+// also where each of them is kept in a byte. A struct with a blank field tagged
 // `tlv:",list"` is itself always a list.
 func Marshal(v any) ([]byte, error) { return Append(nil, v) }
 

@@ -69,6 +69,28 @@ func TestMarshalRoundTrip(t *testing.T) {
 	}
 }
 
+// TestOctets holds that only bytes are octet strings, not what is kept in one.
+func TestOctets(t *testing.T) {
+	type level uint8
+	type both struct {
+		Bytes  []byte  `tlv:"0"`
+		Fixed  [2]byte `tlv:"1"`
+		Levels []level `tlv:"2"`
+	}
+	in := both{[]byte{1, 2}, [2]byte{3, 4}, []level{5, 6}}
+	b, err := Marshal(in)
+	if want := unhex(t, "15 3000 02 0102 3001 02 0304 3602 0405 0406 18 18"); err != nil || !bytes.Equal(b, want) {
+		t.Errorf("%x, %v; want %x", b, err, want)
+	}
+	var out both
+	if err := Unmarshal(b, &out); err != nil || !cmp.Equal(in, out) {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if _, err := Marshal([2]level{5, 6}); err == nil {
+		t.Error("an array of one's own bytes has an encoding")
+	}
+}
+
 func TestUnmarshalRefuses(t *testing.T) {
 	type one struct {
 		A uint8 `tlv:"0"`

@@ -9,6 +9,7 @@ var (
 	marshalerType   = reflect.TypeFor[Marshaler]()
 	unmarshalerType = reflect.TypeFor[Unmarshaler]()
 	rawType         = reflect.TypeFor[Raw]()
+	byteType        = reflect.TypeFor[byte]()
 )
 
 // makePlan makes the plan of t; asList makes its container a TLV list.
@@ -51,12 +52,12 @@ func makePlan(t reflect.Type, asList bool) *plan {
 			decode: func(r *Reader, v reflect.Value) error { s, err := r.Text(); v.SetString(s); return err },
 		}
 	case reflect.Slice:
-		if t.Elem().Kind() == reflect.Uint8 {
+		if t.Elem() == byteType { // no enumeration of an octet each: that is an array
 			return &plan{encode: encodeBytes, decode: decodeBytes}
 		}
 		return slicePlan(t, asList)
 	case reflect.Array:
-		if t.Elem().Kind() == reflect.Uint8 {
+		if t.Elem() == byteType {
 			return &plan{encode: encodeBytes, decode: decodeByteArray}
 		}
 	case reflect.Pointer:
