@@ -114,7 +114,7 @@ func (d *Device) networkCommissioning() *datamodel.Cluster {
 	c.Attributes[datamodel.NetworkLastStatus] = read(func() any { return s.status })
 	c.Attributes[datamodel.NetworkLastID] = read(func() any { return s.lastID })
 	if n.Feature == datamodel.FeatureWiFi {
-		c.Attributes[datamodel.NetworkWiFiBands] = datamodel.Value([]uint8{0})
+		c.Attributes[datamodel.NetworkWiFiBands] = datamodel.Value([]datamodel.WiFiBand{datamodel.WiFi2G4})
 	} else {
 		c.Attributes[datamodel.NetworkThreadFeatures] = datamodel.Value(uint16(1 << 2))
 		c.Attributes[datamodel.NetworkThreadVersion] = datamodel.Value(uint16(4))

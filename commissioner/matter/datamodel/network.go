@@ -87,14 +87,20 @@ type ScanNetworksResponse struct {
 	Thread []ThreadScanned  `tlv:"3,omitempty"`
 }
 
+// WiFiBand is a range of frequencies.
+type WiFiBand uint8
+
+// WiFi2G4 is the band around 2.4 GHz.
+const WiFi2G4 WiFiBand = 0
+
 // WiFiScanned is one access point.
 type WiFiScanned struct {
-	Security uint8  `tlv:"0"` // bitmap
-	SSID     []byte `tlv:"1"`
-	BSSID    []byte `tlv:"2,omitempty"`
-	Channel  uint16 `tlv:"3,omitempty"`
-	Band     uint8  `tlv:"4,omitempty"`
-	RSSI     int8   `tlv:"5,omitempty"` // dBm
+	Security uint8    `tlv:"0"` // bitmap
+	SSID     []byte   `tlv:"1"`
+	BSSID    []byte   `tlv:"2,omitempty"`
+	Channel  uint16   `tlv:"3,omitempty"`
+	Band     WiFiBand `tlv:"4,omitempty"`
+	RSSI     int8     `tlv:"5,omitempty"` // dBm
 }
 
 // WiFiUnencrypted is the bit of Security of a network without a password.
