@@ -302,5 +302,8 @@ func (d *Device) restart(h *otaimage.Header) {
 	d.mu.Lock()
 	d.software.version, d.software.text = h.Version, h.VersionString
 	d.mu.Unlock()
+	if d.cfg.OnUpdate != nil {
+		d.cfg.OnUpdate(h.Version, h.VersionString)
+	}
 	d.changed(0, datamodel.BasicInformation, datamodel.BasicSoftwareVersion, datamodel.BasicSoftwareVersionString)
 }

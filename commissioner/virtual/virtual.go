@@ -54,9 +54,10 @@ type Config struct {
 	Now          func() time.Time
 	Random       io.Reader
 	Log          *slog.Logger
-	OnSwitch     func(on bool)    // told of every switching; may be nil
-	OnNOC        func(noc []byte) // told of every certificate that AddNOC brings; may be nil
-	Network      *Network         // that it must be put on first; nil: it is on Ethernet
+	OnSwitch     func(on bool)                     // told of every switching; may be nil
+	OnUpdate     func(version uint32, text string) // told of every other software it runs; may be nil
+	OnNOC        func(noc []byte)                  // told of every certificate that AddNOC brings; may be nil
+	Network      *Network                          // that it must be put on first; nil: it is on Ethernet
 }
 
 // Device is a running device.

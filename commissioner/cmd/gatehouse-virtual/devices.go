@@ -52,6 +52,14 @@ type switchLine struct {
 	On       bool   `json:"on"`
 }
 
+// updateLine tells that a light runs other software.
+type updateLine struct {
+	Updated string `json:"updated"` // name
+	Number  int    `json:"number"`
+	Version uint32 `json:"version"`
+	Text    string `json:"text"`
+}
+
 // certificatesLine tells which NOCs, in TLV, a light ever received, and which it
 // keeps.
 type certificatesLine struct {
@@ -180,7 +188,8 @@ func (c *cli) one(h *house, ready *readyLine, payload setup.Payload, maker *atte
 		Name: name, Code: payload, SerialNumber: ready.Serial, Software: c.Software, SoftwareText: c.SoftwareText,
 		MaxFabrics: c.MaxFabrics, Maker: maker, Hostile: c.Mode, Link: link, Port: ready.Port, Discovery: h.discovery,
 		Now: time.Now, Random: rand.Reader, Log: log.With("device", name),
-		OnSwitch: func(on bool) { out.write(switchLine{name, number, on}) }})
+		OnSwitch: func(on bool) { out.write(switchLine{name, number, on}) },
+		OnUpdate: func(version uint32, text string) { out.write(updateLine{name, number, version, text}) }})
 	if err != nil {
 		link.Close()
 		return err

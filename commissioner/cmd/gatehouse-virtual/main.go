@@ -2,8 +2,9 @@
 // controller can find, pair and control over IP.
 //
 // It prints a line of JSON for each device that is ready, with its setup
-// codes, and one for each time a light is switched. It ends on SIGTERM and
-// SIGINT. Nothing is kept: after a restart it is another, new device.
+// codes, and one for each time a light is switched or updated over the air. It
+// ends on SIGTERM and SIGINT. Nothing is kept: after a restart it is another,
+// new device.
 //
 //	gatehouse-virtual --interface lo --trust-out trust
 //	gatehouse-virtual --count 10 --discriminator 100 --passcode-file -
