@@ -210,6 +210,7 @@ obey(
             devices.delete(name);
             return {};
         },
+        update: async ({ name, file }) => (await import("./update.mjs")).update(controller, device(name), file),
         usage,
     },
     () => controller.close(),

@@ -1,0 +1,92 @@
+//go:build interop
+
+package interop
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"gatehouse/firmware/otaimage"
+)
+
+// updateLimit bounds one update: matter.js waits longer for one that broke off.
+const updateLimit = 2 * time.Minute
+
+// TestControllerUpdatesVirtual lets a matter.js controller, with its own OTA
+// provider, update our virtual light.
+func TestControllerUpdatesVirtual(t *testing.T) {
+	t.Parallel()
+	ctx := within(t, limit)
+	net := network(t)
+	lights, err := host(t, net, "virtual").Virtual(ctx, virtualBin, 1)
+	check(t, err)
+	on := host(t, net, "controller")
+	controller, err := on.Controller(ctx)
+	check(t, err)
+	light := lights[0]
+	check(t, controller.Ask(ctx, "commission", map[string]any{"name": light.Name, "code": light.QR}, nil))
+
+	image := filepath.Join(on.Dir, "image")
+	size := writeImage(t, image, otaimage.Header{VendorID: 0xFFF1, ProductID: 0x8001, Version: 2, VersionString: "2.0"})
+	var took struct{ MS float64 }
+	check(t, controller.Ask(within(t, updateLimit), "update", map[string]any{"name": light.Name, "file": image}, &took))
+	check(t, light.Event(ctx, func(line json.RawMessage) bool {
+		var e struct {
+			Updated, Text string
+			Version       uint32
+		}
+		return json.Unmarshal(line, &e) == nil && e.Updated == light.Name && e.Version == 2 && e.Text == "2.0"
+	}))
+
+	// What its provider heard, up to the last.
+	var heard, tokens []string
+	check(t, controller.Event(ctx, func(line json.RawMessage) bool {
+		var e struct {
+			OTA, Token             string
+			Version, Status, Bytes int
+		}
+		if json.Unmarshal(line, &e) != nil || e.OTA == "" {
+			return false
+		}
+		heard = append(heard, fmt.Sprintf("%s %d %d %d", e.OTA, e.Version, e.Status, e.Bytes))
+		if e.OTA != "sent" {
+			tokens = append(tokens, e.Token)
+		}
+		return e.OTA == "applied"
+	}))
+	if want := []string{"query 1 0 0", fmt.Sprintf("sent 0 0 %d", size), "apply 2 0 0", "applied 2 0 0"}; !slices.Equal(heard, want) {
+		t.Errorf("the provider heard %q", heard)
+	}
+	if tokens = slices.Compact(tokens); len(tokens) != 1 || tokens[0] == "" {
+		t.Errorf("the update's tokens are %q", tokens)
+	}
+	var read struct {
+		Values []struct{ Value json.RawMessage }
+	}
+	check(t, controller.Ask(ctx, "read", map[string]any{"name": light.Name, "paths": [][]int{{0, 40, 9}}}, &read))
+	if len(read.Values) != 1 || string(read.Values[0].Value) != "2" {
+		t.Errorf("its version is read as %s", read.Values)
+	}
+	t.Logf("matter.js updated the light with %d octets in %.0f ms", size, took.MS)
+}
+
+// writeImage writes an image of some 300 KB, and returns its size.
+func writeImage(t *testing.T, name string, h otaimage.Header) int64 {
+	t.Helper()
+	payload := make([]byte, 300_001) // not in whole blocks
+	for i := range payload {
+		payload[i] = byte(i*7 + i>>8)
+	}
+	f, err := os.Create(name)
+	check(t, err)
+	defer f.Close()
+	check(t, otaimage.Write(f, h, payload))
+	info, err := f.Stat()
+	check(t, err)
+	return info.Size()
+}
