@@ -34,6 +34,12 @@ func commands() map[string]fabric.Command {
 	envelope := []fabric.Envelope{{Gateway: gateway, Helper: gateway + 1, To: []byte("to"), Blob: []byte("closed")}}
 	reseal := &fabric.Reseal{Keyring: fabric.Keyring{Number: 2, Issuing: envelope, Shared: envelope}, IssuerKey: []byte("key"), IPK: []byte("ipk"),
 		Networks: map[string][]byte{"mesh": []byte("sealed")}, Recovery: []byte("kit"), ICAC: []byte("icac")}
+	policy := &fabric.FirmwarePolicy{Unknown: fabric.AdmitDevice, Recalled: fabric.RefuseDevice, Outdated: fabric.QuarantineDevice, Uncertified: fabric.AdmitDevice, Grace: 1000}
+	standing := &fabric.Standing{Verdict: fabric.QuarantineDevice, Since: start, Version: 2, Attested: true, Deadline: start + 1, Enforced: true,
+		Reasons: []fabric.FirmwareReason{{Code: "firmware-recalled", From: "house", Text: "it burns"}},
+		Update:  &fabric.FirmwareImage{From: "house", Version: 3, Name: "3.0", SHA256: bytes.Repeat([]byte{3}, 32), Size: 1000}}
+	judged := &fabric.State{Version: 4, Devices: map[cert.NodeID]*fabric.Device{7: {Node: 7, Standing: standing}}, Zones: map[string]*fabric.Zone{"attic": {Name: "attic", Firmware: policy}},
+		Firmware: &fabric.Firmware{Policy: *policy, Ledger: "https://example.org", Sources: map[string]*fabric.FirmwareSource{"house": {Name: "house", Where: "/media", Root: []byte("{}"), AddedAt: start}}}}
 	for name, c := range map[string]fabric.Command{
 		"issue":            {Issue: &fabric.Issue{Node: 7, NOCHash: bytes.Repeat([]byte{1}, 32), PublicKey: bytes.Repeat([]byte{4}, 65)}},
 		"admit":            {Admit: &fabric.Admit{Node: 7}},
@@ -79,7 +85,15 @@ func commands() map[string]fabric.Command {
 			GatewayCAT: cert.NewCAT(1, 1), IPK: []byte("ipk"), Since: start},
 			Devices: map[cert.NodeID]*fabric.Device{7: {Node: 7, Before: &credential}, 8: {Node: 8, Next: &fabric.Move{Credential: credential, Phase: fabric.Issued, Deadline: start}}}},
 			Gateway: fabric.Gateway{Node: gateway, Version: 3}, Generation: fabric.Generation{Number: 17, ICAC: []byte("icac")}, CAT: 9, Reseal: rooted}},
-		"abandon-2": {Abandon: &fabric.Abandon{Node: 7, Reason: "reason", Gateway: gateway}},
+		"reserve-4":              {Reserve: &fabric.Reserve{Node: 7, Gateway: gateway, FailSafe: 60_000, Standing: standing}},
+		"restore-4":              {Restore: &fabric.Restore{State: judged, Gateway: fabric.Gateway{Node: gateway, Version: 4}, Generation: fabric.Generation{Number: 17}, CAT: 9}},
+		"set-firmware-policy":    {SetFirmwarePolicy: &fabric.SetFirmwarePolicy{Zone: "attic", Policy: policy}},
+		"add-firmware-source":    {AddFirmwareSource: &fabric.AddFirmwareSource{Name: "house", Where: "https://example.org", Root: []byte("{}")}},
+		"remove-firmware-source": {RemoveFirmwareSource: &fabric.RemoveFirmwareSource{Name: "house"}},
+		"set-firmware-ledger":    {SetFirmwareLedger: &fabric.SetFirmwareLedger{URL: "https://example.org"}},
+		"judge":                  {Judge: &fabric.Judge{Node: 7, Gateway: gateway, Standing: *standing, Facts: &fabric.Facts{SoftwareVersion: 3}}},
+		"enforce":                {Enforce: &fabric.Enforce{Node: 7, Gateway: gateway, Verdict: fabric.QuarantineDevice}},
+		"abandon-2":              {Abandon: &fabric.Abandon{Node: 7, Reason: "reason", Gateway: gateway}},
 	} {
 		c.Version, c.Time = c.Needs(), start
 		all[name] = c

@@ -40,6 +40,9 @@ func Apply(s *State, index uint64, c *Command) (*State, error) {
 // not understand.
 func (c *Command) Needs() uint8 {
 	switch {
+	case c.SetFirmwarePolicy != nil, c.AddFirmwareSource != nil, c.RemoveFirmwareSource != nil, c.SetFirmwareLedger != nil, c.Judge != nil, c.Enforce != nil,
+		c.Reserve != nil && c.Reserve.Standing != nil, c.Restore != nil && c.Restore.State.judged():
+		return firmwareVersion
 	case c.RotateSealing != nil, c.Reroot != nil, c.ReserveMove != nil, c.IssueMove != nil, c.AdmitMove != nil, c.AbandonMove != nil,
 		c.LeftFormer != nil, c.EndReroot != nil, c.Reseal.newer(), c.EvictGateway != nil && c.EvictGateway.Reseal.newer(),
 		c.Restore != nil && (c.Restore.State.rerooted() || c.Restore.Reseal.newer()):
@@ -135,6 +138,18 @@ func (s *State) apply(c *Command) error {
 		return s.leftFormer(c.LeftFormer)
 	case c.EndReroot != nil:
 		return s.endReroot(c.EndReroot)
+	case c.SetFirmwarePolicy != nil:
+		return s.setFirmwarePolicy(c.SetFirmwarePolicy)
+	case c.AddFirmwareSource != nil:
+		return s.addFirmwareSource(c.AddFirmwareSource)
+	case c.RemoveFirmwareSource != nil:
+		return s.removeFirmwareSource(c.RemoveFirmwareSource)
+	case c.SetFirmwareLedger != nil:
+		return s.setFirmwareLedger(c.SetFirmwareLedger)
+	case c.Judge != nil:
+		return s.judge(c.Judge)
+	case c.Enforce != nil:
+		return s.enforce(c.Enforce)
 	}
 	return refuse(CodeUnknownKind, "the command is of a kind this release does not know")
 }
@@ -190,8 +205,17 @@ func (s *State) reserve(r *Reserve) error {
 	case len(r.Name) > MaxText:
 		return refuse(CodeInvalid, "the name is too long")
 	}
-	s.putDevice(&Device{Node: r.Node, Phase: Reserved, Gateway: r.Gateway, Zone: zone, Deadline: deadline, FailSafe: r.FailSafe,
-		Generation: s.Generation().Number, Serial: s.nextSerial(), Name: r.Name, Facts: r.Facts.bounded(), Attested: r.Attested})
+	d := &Device{Node: r.Node, Phase: Reserved, Gateway: r.Gateway, Zone: zone, Deadline: deadline, FailSafe: r.FailSafe,
+		Generation: s.Generation().Number, Serial: s.nextSerial(), Name: r.Name, Facts: r.Facts.bounded(), Attested: r.Attested}
+	if r.Standing != nil {
+		if err := r.Standing.check(); err != nil {
+			return err
+		}
+		standing := *r.Standing
+		standing.Since, standing.Enforced = s.Time, false
+		d.Standing = &standing
+	}
+	s.putDevice(d)
 	return nil
 }
 
@@ -260,6 +284,11 @@ func (s *State) admit(c *Admit) error {
 		return err
 	}
 	d.Phase, d.AdmittedAt, d.Access = Admitted, s.Time, c.Access
+	if d.Standing != nil { // its list was written by that, and read back
+		standing := *d.Standing
+		standing.Enforced = true
+		d.Standing = &standing
+	}
 	s.putDevice(d)
 	return nil
 }

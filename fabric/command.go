@@ -46,6 +46,13 @@ type Command struct {
 	LeftFormer      *LeftFormer      `cbor:"34,keyasint,omitempty"`
 	EndReroot       *EndReroot       `cbor:"35,keyasint,omitempty"`
 	RotateSealing   *RotateSealing   `cbor:"36,keyasint,omitempty"`
+
+	SetFirmwarePolicy    *SetFirmwarePolicy    `cbor:"37,keyasint,omitempty"`
+	AddFirmwareSource    *AddFirmwareSource    `cbor:"38,keyasint,omitempty"`
+	RemoveFirmwareSource *RemoveFirmwareSource `cbor:"39,keyasint,omitempty"`
+	SetFirmwareLedger    *SetFirmwareLedger    `cbor:"40,keyasint,omitempty"`
+	Judge                *Judge                `cbor:"41,keyasint,omitempty"`
+	Enforce              *Enforce              `cbor:"42,keyasint,omitempty"`
 }
 
 // Found begins the fabric, with its first gateway and generation.
@@ -67,6 +74,7 @@ type Reserve struct {
 	Attested Attested    `cbor:"5,keyasint"`
 	Name     string      `cbor:"6,keyasint"`
 	FailSafe int64       `cbor:"7,keyasint,omitempty"` // ms from now
+	Standing *Standing   `cbor:"8,keyasint,omitempty"` // nil: nothing was decided
 }
 
 // Issue records the certificate of a reservation before any device gets it.
@@ -138,6 +146,7 @@ const (
 	CodeFounded      Code = "fabric-already-founded"
 	CodeUsed         Code = "node-id-used"
 	CodeUnknown      Code = "device-unknown"
+	CodeNoSource     Code = "firmware-source-unknown"
 	CodePhase        Code = "device-in-other-phase"
 	CodeDeadline     Code = "reservation-expired"
 	CodeFull         Code = "trust-state-full"

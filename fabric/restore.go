@@ -209,7 +209,7 @@ func (s *State) flaw() string {
 	}
 	for n, d := range s.Devices {
 		if d == nil || d.Node != n || !n.Operational() || d.Phase < Reserved || d.Phase > Admitted || s.Zones[d.Zone] == nil || s.Tombstones[n] != nil ||
-			d.Next != nil && (s.Former == nil || d.Next.Phase != Reserved && d.Next.Phase != Issued) {
+			d.Next != nil && (s.Former == nil || d.Next.Phase != Reserved && d.Next.Phase != Issued) || d.Standing != nil && d.Standing.check() != nil {
 			return "a device is not in order"
 		}
 	}
@@ -232,6 +232,13 @@ func (s *State) flaw() string {
 	for name, n := range s.Networks {
 		if n == nil || n.Name != name {
 			return "a network is not in order"
+		}
+	}
+	if f := s.Firmware; f != nil {
+		for name, source := range f.Sources {
+			if source == nil || source.Name != name || len(f.Sources) > MaxSources {
+				return "a source of firmware is not in order"
+			}
 		}
 	}
 	return ""

@@ -18,7 +18,7 @@ import (
 
 // Version is the newest version of State and Commands that this release knows.
 // It writes what all gateways of the home know: State.Version.
-const Version = 3
+const Version = 4
 
 // Limits of ours. They bound what a snapshot can grow to.
 const (
@@ -70,6 +70,7 @@ type State struct {
 	Restores    uint8                      `cbor:"15,keyasint,omitempty"` // how often the home was restored from a backup
 	Former      *Former                    `cbor:"16,keyasint,omitempty"` // nil but while devices are moved to another root
 	Suite       uint8                      `cbor:"17,keyasint,omitempty"` // what secrets are sealed with (seal.Suite); 0 stands for 1
+	Firmware    *Firmware                  `cbor:"18,keyasint,omitempty"` // nil: nothing is settled
 }
 
 // Home is what the fabric rests on.
@@ -133,6 +134,8 @@ type Device struct {
 	// Before is its certificate of before it was moved, until it was seen that
 	// it has left that fabric.
 	Before *Credential `cbor:"16,keyasint,omitempty"`
+	// Standing is what was decided of it for its software; nil: nothing yet.
+	Standing *Standing `cbor:"17,keyasint,omitempty"`
 }
 
 // Facts are what the device says of itself.
@@ -167,6 +170,8 @@ type Tombstone struct {
 type Zone struct {
 	Name string   `cbor:"0,keyasint"`
 	CAT  cert.CAT `cbor:"1,keyasint"` // in the NOCs of the zone's devices
+	// Firmware is the zone's own policy; nil: the home's.
+	Firmware *FirmwarePolicy `cbor:"2,keyasint,omitempty"`
 }
 
 // AnchorKind says what an Anchor is trusted for.

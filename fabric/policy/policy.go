@@ -32,6 +32,10 @@ func ACL(gateways, zone cert.CAT) []Entry {
 	return []Entry{{Administer, gateways}, {Operate, zone}}
 }
 
+// Quarantine is the access control list of a device in quarantine: only
+// gateways reach it.
+func Quarantine(gateways cert.CAT) []Entry { return []Entry{{Administer, gateways}} }
+
 // DeviceCATs are the tags in the certificate of a device in a zone.
 func DeviceCATs(zone cert.CAT) []cert.CAT { return []cert.CAT{zone} }
 
