@@ -12,23 +12,25 @@ import (
 	"fmt"
 	"time"
 
+	"gatehouse/fabric"
 	"gatehouse/firmware/dcl"
 	"gatehouse/firmware/manifest"
 )
 
 // Verdict is what becomes of a device.
-type Verdict uint8
+type Verdict = fabric.Verdict
 
 // The verdicts, the stricter the greater.
 const (
-	Admit Verdict = iota + 1
-	Quarantine
-	Refuse
+	Admit      = fabric.AdmitDevice
+	Quarantine = fabric.QuarantineDevice
+	Refuse     = fabric.RefuseDevice
 )
 
-func (v Verdict) String() string {
-	return [...]string{"none", "admit", "quarantine", "refuse"}[min(v, Refuse)]
-}
+// Policy is what the home, or a zone of it, makes of what is known. By default
+// it admits what nobody speaks of and what is not certified, and quarantines
+// what is recalled or outdated.
+type Policy = fabric.FirmwarePolicy
 
 // Claim is what is known of a device's software.
 type Claim struct {
@@ -37,16 +39,6 @@ type Claim struct {
 	Version             uint32
 	VersionString       string
 	Attested            bool // it is in the device's attestation; else the device says so
-}
-
-// Policy is what the home, or a zone of it, makes of what is known. A zero
-// field stands for its default.
-type Policy struct {
-	Unknown     Verdict       // of a product that nobody speaks of: Admit
-	Recalled    Verdict       // of a version that must not run: Quarantine
-	Outdated    Verdict       // of one below the least that may run: Quarantine
-	Uncertified Verdict       // of one that the ledger knows, and not as certified: Admit
-	Grace       time.Duration // for which a device that was admitted may go on outdated: none
 }
 
 // Statement is what one repository says of the product.
@@ -103,11 +95,18 @@ type Decision struct {
 // ledger is where reasons are from that are no repository's.
 const ledger = "compliance ledger"
 
+// Effective is a policy with its defaults filled in.
+func Effective(p Policy) Policy {
+	p.Unknown, p.Recalled, p.Outdated, p.Uncertified = or(p.Unknown, Admit), or(p.Recalled, Quarantine), or(p.Outdated, Quarantine), or(p.Uncertified, Admit)
+	return p
+}
+
 // Decide weighs what is known. The strictest reason has it.
 func Decide(c Claim, k Known, p Policy) Decision {
+	p = Effective(p)
 	d := Decision{Verdict: Admit, Attested: c.Attested}
 	if len(k.Statements) == 0 && k.Ledger == nil {
-		d.add(or(p.Unknown, Admit), Unknown, "", fmt.Sprintf("nobody speaks of product %04X/%04X", c.VendorID, c.ProductID))
+		d.add(p.Unknown, Unknown, "", fmt.Sprintf("nobody speaks of product %04X/%04X", c.VendorID, c.ProductID))
 	}
 	outdated := false
 	for _, s := range k.Statements {
@@ -115,16 +114,16 @@ func Decide(c Claim, k Known, p Policy) Decision {
 			d.add(Admit, Stale, s.From, "the statement has expired: what it says may not be the latest")
 		}
 		if b := recalled(s, c.Version); b != nil {
-			d.add(or(p.Recalled, Quarantine), Recalled, s.From, fmt.Sprintf("version %d must not run: %s", c.Version, b.Reason))
+			d.add(p.Recalled, Recalled, s.From, fmt.Sprintf("version %d must not run: %s", c.Version, b.Reason))
 		}
 		if c.Version < s.Product.Minimum {
 			outdated = true
-			d.add(or(p.Outdated, Quarantine), Outdated, s.From, fmt.Sprintf("version %d is below %d, the least that may run", c.Version, s.Product.Minimum))
+			d.add(p.Outdated, Outdated, s.From, fmt.Sprintf("version %d is below %d, the least that may run", c.Version, s.Product.Minimum))
 		}
 	}
 	d.ask(c, k.Ledger, p)
 	if outdated && !d.worse(Outdated) {
-		d.Grace = p.Grace
+		d.Grace = time.Duration(p.Grace) * time.Millisecond
 	}
 	d.Update = next(c, k)
 	return d
@@ -161,15 +160,15 @@ func (d *Decision) ask(c Claim, l *dcl.Product, p Policy) {
 	v := l.Find(c.Version)
 	switch {
 	case v == nil:
-		d.add(or(p.Uncertified, Admit), Uncertified, ledger, fmt.Sprintf("it has no version %d of the product", c.Version))
+		d.add(p.Uncertified, Uncertified, ledger, fmt.Sprintf("it has no version %d of the product", c.Version))
 		return
 	case v.Status == dcl.Revoked:
-		d.add(or(p.Recalled, Quarantine), Revoked, ledger, "the certification was revoked: "+v.Reason)
+		d.add(p.Recalled, Revoked, ledger, "the certification was revoked: "+v.Reason)
 	case v.Status != dcl.Certified:
-		d.add(or(p.Uncertified, Admit), Uncertified, ledger, fmt.Sprintf("the version is %v there", v.Status))
+		d.add(p.Uncertified, Uncertified, ledger, fmt.Sprintf("the version is %v there", v.Status))
 	}
 	if v.Invalid {
-		d.add(or(p.Recalled, Quarantine), Invalid, ledger, "its vendor took the version back")
+		d.add(p.Recalled, Invalid, ledger, "its vendor took the version back")
 	}
 }
 

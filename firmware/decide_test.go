@@ -30,8 +30,8 @@ func recorded(v dcl.Version) *dcl.Product {
 func TestDecide(t *testing.T) {
 	expired := says("house")
 	expired.Expired = true
-	strict := Policy{Unknown: Refuse, Recalled: Refuse, Outdated: Refuse, Uncertified: Refuse, Grace: time.Hour}
-	patient := Policy{Grace: time.Hour}
+	strict := Policy{Unknown: Refuse, Recalled: Refuse, Outdated: Refuse, Uncertified: Refuse, Grace: time.Hour.Milliseconds()}
+	patient := Policy{Grace: time.Hour.Milliseconds()}
 	for name, c := range map[string]struct {
 		claim  Claim
 		known  Known

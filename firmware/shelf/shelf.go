@@ -74,10 +74,16 @@ func Open(dir string, room int64) (*Shelf, error) {
 
 func (s *Shelf) path(d Digest) string { return filepath.Join(s.dir, d.String()+suffix) }
 
+// Has reports whether an image is there, unchecked.
+func (s *Shelf) Has(d Digest) bool {
+	_, err := os.Stat(s.path(d))
+	return err == nil
+}
+
 // Put takes an image from r, of that digest and size in octets and with a
 // header that agrees with it. One that is there is left there, and r unread.
 func (s *Shelf) Put(r io.Reader, d Digest, size int64) (err error) {
-	if _, err := os.Stat(s.path(d)); err == nil {
+	if s.Has(d) {
 		return nil
 	}
 	if used, err := s.used(); err != nil {

@@ -1,0 +1,56 @@
+package firmware
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"time"
+
+	"gatehouse/fabric"
+)
+
+// StateVersion is the first version of the trust state that records standings.
+const StateVersion = 4
+
+// Standing is a decision as the trust state records it. had is what was decided
+// of the device before, nil for one that is only coming; time is the ledger's.
+// A device that is in the home is not refused any more: it is quarantined. An
+// outdated one that is in good standing has the policy's grace, once.
+func (d *Decision) Standing(c Claim, had *fabric.Standing, now time.Time) fabric.Standing {
+	s := fabric.Standing{Verdict: min(d.Verdict, Quarantine), Version: c.Version, Attested: d.Attested}
+	for _, r := range d.Reasons[:min(len(d.Reasons), fabric.MaxReasons)] {
+		s.Reasons = append(s.Reasons, fabric.FirmwareReason{Code: string(r.Code), From: cut(r.From), Text: cut(r.Text)})
+	}
+	if u := d.Update; u != nil {
+		s.Update = &fabric.FirmwareImage{From: u.From, Version: u.Release.Version, Name: u.Release.Name, SHA256: u.Release.SHA256[:], Size: u.Release.Size}
+	}
+	if s.Verdict == Quarantine && d.Grace > 0 && had != nil && had.Verdict == Admit {
+		if s.Deadline = had.Deadline; s.Deadline == 0 {
+			s.Deadline = now.Add(d.Grace).UnixMilli()
+		}
+		if now.UnixMilli() < s.Deadline {
+			s.Verdict = Admit
+		}
+	}
+	return s
+}
+
+// Same reports whether two standings differ in nothing that a person or a
+// device would notice.
+func Same(a, b *fabric.Standing) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	image := func(u *fabric.FirmwareImage) fabric.FirmwareImage {
+		if u == nil {
+			return fabric.FirmwareImage{}
+		}
+		return *u
+	}
+	x, y := image(a.Update), image(b.Update)
+	return a.Verdict == b.Verdict && a.Version == b.Version && a.Attested == b.Attested && a.Deadline == b.Deadline &&
+		slices.Equal(a.Reasons, b.Reasons) && x.From == y.From && bytes.Equal(x.SHA256, y.SHA256)
+}
+
+// cut bounds a text to what the trust state keeps.
+func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), fabric.MaxText)], "") }
