@@ -79,6 +79,9 @@ func (c *Commissioner) WriteAccess(ctx context.Context, s *exchange.Session, d *
 }
 
 func (c *Commissioner) wantedACL(s *fabric.State, d *fabric.Device) []policy.Entry {
+	if d.Quarantined() {
+		return policy.Quarantine(c.tag(s, d))
+	}
 	return policy.ACL(c.tag(s, d), s.Zones[d.Zone].CAT)
 }
 

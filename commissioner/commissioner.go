@@ -24,6 +24,7 @@ import (
 	"gatehouse/fabric/attest"
 	"gatehouse/fabric/cert"
 	"gatehouse/fabric/seal"
+	"gatehouse/firmware"
 	"gatehouse/radio"
 	"gatehouse/radio/dnssd"
 	"gatehouse/radio/thread"
@@ -59,8 +60,14 @@ type Authority interface {
 	SealNetwork(ctx context.Context, n *fabric.Network, credentials seal.Secret) error
 }
 
+// Firmware is what is known of software. It answers at once.
+type Firmware interface {
+	Known(vendor, product uint16) firmware.Known
+}
+
 // Config is what a Commissioner is made of.
 type Config struct {
+	Firmware  Firmware // nil: nothing is known
 	Ledger    Ledger
 	Discovery Discovery
 	Bluetooth Bluetooth // nil: NoBluetooth

@@ -43,6 +43,10 @@ const (
 	CodeFailSafe        Code = "failsafe-refused"
 	CodeRegulatory      Code = "regulatory-refused"
 	CodeAttestation     Code = "attestation-refused"
+	CodeFirmware        Code = "firmware-refused"
+	CodeNoUpdate        Code = "update-unknown"
+	CodeNoImage         Code = "image-not-fetched"
+	CodeNotUpdatable    Code = "device-takes-no-updates"
 	CodeReserve         Code = "reservation-refused"
 	CodeCSR             Code = "csr-invalid"
 	CodeIssue           Code = "certificate-not-issued"
@@ -94,6 +98,10 @@ var explanations = map[Code]struct{ message, remedy string }{
 	CodeFailSafe:        {"the device refuses to begin", "wait a minute, or stop the other controller that is pairing it, and try again"},
 	CodeRegulatory:      {"the device refuses the country or place it was told", "set the home's country and try again"},
 	CodeAttestation:     {"the device could not prove that it is genuine", "do not use it unless you know why; see the reasons"},
+	CodeFirmware:        {"the home's rules do not let in what the device runs", "update the device with its maker's app and try again, or change the rules; see the reasons"},
+	CodeNoUpdate:        {"no newer software is known for the device", "add a source that speaks of it (gatehouse firmware source add), or refresh"},
+	CodeNoImage:         {"the image of the newer software could not be fetched", "see the reason; plug the stick in, or look at the source's address"},
+	CodeNotUpdatable:    {"the device does not take updates from a gateway", "update it with its maker's app"},
 	CodeReserve:         {"the trust state has no place for the device", "see the reason given"},
 	CodeCSR:             {"the device's new key is not properly proved", "update or reset the device and try again; if it stays so, return it"},
 	CodeIssue:           {"the gateway could not issue the device's certificate", "look at the gateway's log; its keys may be locked"},

@@ -151,6 +151,7 @@ type home struct {
 	progress      []commissioner.Progress
 	request       commissioner.PairRequest // beside the code
 	provider      *ota.Provider            // nil: the gateway has no images
+	firmware      commissioner.Firmware    // nil: nothing is known
 	onNOC         func(noc []byte)         // when the device gets a certificate; nil: nobody cares
 }
 
@@ -253,7 +254,7 @@ func (h *home) startGateway() {
 	if h.air != nil {
 		h.air.h, bluetooth = h, h.air
 	}
-	h.c = commissioner.New(commissioner.Config{Ledger: h.ledger, Discovery: h.discovery, Bluetooth: bluetooth,
+	h.c = commissioner.New(commissioner.Config{Firmware: h.firmware, Ledger: h.ledger, Discovery: h.discovery, Bluetooth: bluetooth,
 		Authority: &steward.Authority{Ledger: h.ledger, Vault: h.vault},
 		Identity:  func() *securechannel.Identity { return cmp.Or(h.renewed.Load(), h.id) }, Former: h.former.Load, Manager: h.gateway, Engine: interaction.New(h.gateway), Link: link,
 		Addresses: commissioner.OpenAddressBook(filepath.Join(h.t.TempDir(), "addresses"), quiet), Now: time.Now, Random: rand.Reader, Log: quiet})

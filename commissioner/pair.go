@@ -58,6 +58,7 @@ type pairing struct {
 	armed    time.Time // the end of the longest fail-safe it was told
 	evidence attest.Evidence
 	verdict  attest.Verdict
+	standing *fabric.Standing // for its software; nil: the home cannot record one yet
 	node     cert.NodeID
 	id       *securechannel.Identity // who this gateway is on the fabric it comes to
 	root     []byte                  // of that, TLV
@@ -95,6 +96,7 @@ var steps = []step{
 	{"time", 30 * time.Second, (*pairing).setTime, nil},
 	{"certificates", 30 * time.Second, (*pairing).readCertificates, nil},
 	{"attestation", 30 * time.Second, (*pairing).attest, nil},
+	{"firmware", 30 * time.Second, (*pairing).judge, nil},
 	{"choose-network", answerLimit, (*pairing).chooseNetwork, nil},
 	{"reserve", 30 * time.Second, (*pairing).reserve, (*pairing).abandon},
 	{"csr", 30 * time.Second, (*pairing).requestCSR, nil},
@@ -232,6 +234,7 @@ func (p *pairing) reserve(ctx context.Context) error {
 		Node: n, Gateway: p.Identity().Node, Zone: p.req.Zone, Name: name, Facts: p.about.facts,
 		FailSafe: p.about.failSafe().Milliseconds(),
 		Attested: fabric.Attested{PAA: p.verdict.PAA.SubjectKeyID.String(), Exception: p.verdict.Exception()},
+		Standing: p.standing,
 	}})
 	if err != nil {
 		return Explain(err, CodeCommit)

@@ -239,6 +239,13 @@ type requestor struct {
 	m *exchange.Manager
 	e *interaction.Engine
 	s *exchange.Session
+
+	link radio.Link
+	id   *securechannel.Identity
+}
+
+func (r *requestor) meet(at radio.Addr, n cert.NodeID) (*exchange.Session, error) {
+	return securechannel.CASE(r.h.t.Context(), r.m, securechannel.Peer{Link: r.link, Addr: at}, r.id, n, new(securechannel.Resumptions))
 }
 
 // requestor admits a node, and has it meet the gateway.
@@ -262,7 +269,8 @@ func (h *home) requestor(n cert.NodeID, at radio.Addr) *requestor {
 	r.m.Serve(link)
 	id := *h.id
 	id.Node, id.NOC, id.ICAC, id.Key, id.Known = n, noc, icac, key, nil
-	r.s, err = securechannel.CASE(h.t.Context(), r.m, securechannel.Peer{Link: link, Addr: gatewayAddr}, &id, h.id.Node, new(securechannel.Resumptions))
+	r.link, r.id = link, &id
+	r.s, err = r.meet(gatewayAddr, h.id.Node)
 	h.check(err)
 	return r
 }

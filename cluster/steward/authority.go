@@ -74,7 +74,11 @@ func (a *Authority) sign(ctx context.Context, node cert.NodeID, key cert.PublicK
 	case s.Generation().Number != due.Generation:
 		return nil, nil, fmt.Errorf("node %v was reserved under generation %d: %w", node, due.Generation, ErrNotReserved)
 	}
-	return a.issue(ctx, s, issuer.Reservation{Node: node, Serial: due.Serial, CATs: policy.DeviceCATs(s.Zones[d.Zone].CAT), PublicKey: key})
+	r := issuer.Reservation{Node: node, Serial: due.Serial, PublicKey: key}
+	if !d.Quarantined() {
+		r.CATs = policy.DeviceCATs(s.Zones[d.Zone].CAT)
+	}
+	return a.issue(ctx, s, r)
 }
 
 // reserved is the certificate that is due to a device: its first, or its first

@@ -48,7 +48,7 @@ type slot struct {
 // New is a Keeper of the devices that c admits.
 func New(c *commissioner.Commissioner) *Keeper {
 	return &Keeper{c: c, slots: make(map[cert.NodeID]*slot), own: owning{ends: make(map[cert.NodeID]context.CancelFunc),
-		health: make(map[cert.NodeID]Health), moves: make(map[cert.NodeID]*Straggler), meet: make(chan struct{}, atOnce)}}
+		health: make(map[cert.NodeID]Health), moves: make(map[cert.NodeID]*Straggler), software: make(map[cert.NodeID]software), meet: make(chan struct{}, atOnce)}}
 }
 
 // Adopt keeps the session with which a device was admitted.

@@ -41,6 +41,8 @@ type owning struct {
 	health map[cert.NodeID]Health
 	moves  map[cert.NodeID]*Straggler // that did not succeed yet
 	meet   chan struct{}              // holds one for each device that is being met
+	// software is what each says that it runs, since it reports.
+	software map[cert.NodeID]software
 }
 
 // Own looks after the devices whose owner this gateway is, until ctx ends: it
@@ -76,6 +78,7 @@ func (k *Keeper) adjust(ctx context.Context, wg *sync.WaitGroup, inTouch bool) {
 			delete(k.own.ends, n)
 			delete(k.own.health, n)
 			delete(k.own.moves, n)
+			delete(k.own.software, n)
 		}
 	}
 	for n, d := range devices {
@@ -154,6 +157,9 @@ func (k *Keeper) follow(ctx context.Context, n cert.NodeID) error {
 		if err := k.mendAccess(ctx, n); err != nil {
 			k.c.Log.Info("a device still trusts gateways that were evicted", "device", n, "err", err)
 		}
+		if err := k.judge(ctx, n); err != nil {
+			k.c.Log.Info("a device's software is not judged yet", "device", n, "err", err)
+		}
 		select {
 		case <-sub.Done():
 			return sub.Err()
@@ -173,7 +179,7 @@ func (k *Keeper) meetDevice(ctx context.Context, n cert.NodeID) (sub *interactio
 	}
 	err = k.do(ctx, n, false, func(s *exchange.Session) (err error) {
 		sub, err = k.c.Engine.Subscribe(ctx, s, interaction.SubscribeRequest{Keep: true, MaxInterval: uint16(reportWithin / time.Second),
-			Attributes: []interaction.AttributePath{{}}, FabricFiltered: true}, func(*interaction.Report) {})
+			Attributes: []interaction.AttributePath{{}}, FabricFiltered: true}, func(r *interaction.Report) { k.heard(n, r) })
 		return err
 	})
 	return sub, err

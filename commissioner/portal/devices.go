@@ -27,10 +27,11 @@ type Device struct {
 	Reachable  *bool           `json:"reachable,omitempty"` // told by its owner alone
 	Facts      fabric.Facts    `json:"facts"`
 	Attested   fabric.Attested `json:"attested"`
+	Standing   *Standing       `json:"firmware,omitempty"` // nil: nothing was decided yet
 }
 
 func (p *Portal) view(d *fabric.Device) Device {
-	v := Device{Node: d.Node.String(), Name: d.Name, Zone: d.Zone, Phase: d.Phase.String(), Facts: d.Facts, Attested: d.Attested}
+	v := Device{Node: d.Node.String(), Name: d.Name, Zone: d.Zone, Phase: d.Phase.String(), Facts: d.Facts, Attested: d.Attested, Standing: standing(d.Standing)}
 	if d.Phase == fabric.Admitted {
 		at := time.UnixMilli(d.AdmittedAt).UTC()
 		v.AdmittedAt = &at

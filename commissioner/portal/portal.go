@@ -22,6 +22,7 @@ import (
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/enroll"
 	"gatehouse/commissioner/keeper"
+	"gatehouse/firmware/library"
 )
 
 // maxBody bounds a request. The largest is the import of a trust store.
@@ -31,8 +32,10 @@ const maxBody = 4 << 20
 type Portal struct {
 	C   *commissioner.Commissioner
 	K   *keeper.Keeper
-	M   *member.Member // this gateway among the others
-	E   *enroll.Member // and as who lets new ones in
+	M   *member.Member   // this gateway among the others
+	E   *enroll.Member   // and as who lets new ones in
+	L   *library.Library // what it knows of firmware
+	U   *keeper.Updates
 	Log *slog.Logger
 	// Radio tells how Bluetooth fares; nil: there is none.
 	Radio func() *Radio
@@ -76,8 +79,16 @@ func (p *Portal) Handler() http.Handler {
 		"POST /api/v1/devices/{node}/subscribe":  p.atOwner(p.subscribe),
 		"POST /api/v1/devices/{node}/window":     p.atOwner(p.forMember(p.openWindow)),
 		"DELETE /api/v1/devices/{node}/window":   p.atOwner(p.closeWindow),
+		"POST /api/v1/devices/{node}/update":     p.atOwner(p.forMember(p.update)),
 		"GET /api/v1/devices/{node}/networks":    p.atOwner(p.deviceNetworks),
 		"POST /api/v1/devices/{node}/networks":   p.atOwner(p.forMember(p.changeDeviceNetworks)),
+		"GET /api/v1/firmware":                   p.firmware,
+		"PUT /api/v1/firmware/policy":            p.setFirmwarePolicy,
+		"PUT /api/v1/firmware/sources/{name}":    p.addFirmwareSource,
+		"DELETE /api/v1/firmware/sources/{name}": p.removeFirmwareSource,
+		"POST /api/v1/firmware/refresh":          p.refreshFirmware,
+		"PUT /api/v1/firmware/ledger":            p.setFirmwareLedger,
+		"POST /api/v1/firmware/ledger/import":    p.importLedger,
 		"GET /api/v1/trust":                      p.trust,
 		"POST /api/v1/trust/anchors":             p.addAnchors,
 		"DELETE /api/v1/trust/anchors/{id}":      p.removeAnchor,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,8 +21,11 @@ import (
 	"gatehouse/commissioner/keeper"
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/commissioner/matter/message"
 	"gatehouse/commissioner/matter/securechannel"
+	"gatehouse/commissioner/ota"
 	"gatehouse/commissioner/portal"
+	"gatehouse/firmware/library"
 	"gatehouse/radio/button"
 	"gatehouse/radio/dnssd"
 	"gatehouse/radio/udp"
@@ -40,6 +44,16 @@ type serveCmd struct {
 
 // shutdownLimit is how long requests in progress may take to end.
 const shutdownLimit = 5 * time.Second
+
+// What the gateway's node says that it runs. Nobody decides by it.
+const (
+	softwareVersion = 1
+	softwareText    = "1"
+)
+
+// libraryTimeout bounds one answer of the ledger, and the beginning of one of a
+// source.
+const libraryTimeout = 10 * time.Minute
 
 // listenTries is how often a pair of ports is drawn.
 const listenTries = 10
@@ -133,18 +147,32 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 		return err
 	}
 	defer release()
-	com := commissioner.New(commissioner.Config{Ledger: gateway, Discovery: discovery, Bluetooth: air, Mode: mode,
+	known, err := library.Open(library.Config{Dir: filepath.Join(g.State, "firmware"), HTTP: &http.Client{Timeout: libraryTimeout}, Now: clock})
+	if err != nil {
+		return err
+	}
+	known.Follow(gateway.State().Firmware)
+	com := commissioner.New(commissioner.Config{Firmware: known, Ledger: gateway, Discovery: discovery, Bluetooth: air, Mode: mode,
 		Authority: gateway.Authority, Identity: gateway.identity.Load, Former: gateway.former.Load,
 		Manager: manager, Engine: interaction.New(manager), Link: link, Addresses: commissioner.OpenAddressBook(filepath.Join(g.State, "addresses.json"), log),
 		Now: clock, Random: rand.Reader, Log: log})
 	responder := &securechannel.Responder{Manager: manager, Log: log, Resumptions: com.Resumptions(),
 		Identities: gateway.identities}
 	responder.Register()
+	p.C, p.K, p.M, p.L = com, keeper.New(com), gateway.Member, known
+	p.U = &keeper.Updates{Keeper: p.K, Images: known}
+	provider := &ota.Provider{Updates: p.U, Now: clock, Log: log}
+	node, err := provider.Node(softwareVersion, softwareText, rand.Reader)
+	if err != nil {
+		return err
+	}
+	com.Engine.Serve(node)
+	manager.Handle(message.BDX, provider.Transfer)
 	manager.Serve(link)
 	wg.Go(func() { float(ctx, gateway.Member, discovery, c.Name, log) })
+	wg.Go(func() { keepLibrary(ctx, known, gateway, log) })
 	wg.Go(func() { com.Settle(ctx) })
 	wg.Go(func() { com.SendAway(ctx) })
-	p.C, p.K, p.M = com, keeper.New(com), gateway.Member
 	p.E = &enroll.Member{Steward: gateway.Steward, Discovery: discovery, Root: func() []byte { return gateway.State().Home.Root }, Manager: manager, Engine: com.Engine, Link: link,
 		Now: clock, Random: rand.Reader, Log: log}
 	wg.Go(func() { p.K.Own(ctx, gateway.InTouch) })

@@ -26,8 +26,8 @@ const (
 	forcedTime = 90 * time.Second
 	// In so many of a hundred pairings the gateway is killed.
 	killedPairings = 20
-	firstKill      = 9  // step that is begun when it is, at the earliest
-	steps          = 21 // of a pairing
+	firstKill      = 10 // step that is begun when it is, at the earliest
+	steps          = 22 // of a pairing
 )
 
 // ticks order calls in real time.

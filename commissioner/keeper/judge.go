@@ -1,0 +1,84 @@
+package keeper
+
+import (
+	"context"
+
+	"gatehouse/commissioner"
+	"gatehouse/commissioner/matter/datamodel"
+	"gatehouse/commissioner/matter/exchange"
+	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/fabric"
+	"gatehouse/fabric/cert"
+	"gatehouse/firmware"
+)
+
+// software is what a device says that it runs.
+type software struct {
+	version uint32
+	text    string
+}
+
+// heard takes a device's version from what it reports.
+func (k *Keeper) heard(n cert.NodeID, r *interaction.Report) {
+	k.own.mu.Lock()
+	defer k.own.mu.Unlock()
+	s := k.own.software[n]
+	basic := func(id interaction.AttributeID) interaction.AttributePath {
+		return interaction.Attribute(datamodel.RootEndpoint, datamodel.BasicInformation, id)
+	}
+	if r.Decode(basic(datamodel.BasicSoftwareVersion), &s.version) == nil {
+		k.own.software[n] = s
+	}
+	if r.Decode(basic(datamodel.BasicSoftwareVersionString), &s.text) == nil {
+		k.own.software[n] = s
+	}
+}
+
+// judge decides anew on a device's software: what is known of it, the policy
+// or its version may have changed. What is decided is committed, and then the
+// device brought in line with it: until that is seen, it is listed as not
+// enforced.
+func (k *Keeper) judge(ctx context.Context, n cert.NodeID) error {
+	s := k.c.Ledger.State()
+	d := s.Devices[n]
+	if d == nil || s.Version < firmware.StateVersion || s.OnFormer(d) || d.Next != nil {
+		return nil // not yet, or it is about to be somebody else
+	}
+	k.own.mu.Lock()
+	runs, known := k.own.software[n]
+	k.own.mu.Unlock()
+	if !known {
+		return nil
+	}
+	facts := d.Facts
+	facts.SoftwareVersion, facts.SoftwareString = runs.version, runs.text
+	claim, decision := k.c.Decide(s, d.Zone, facts)
+	if standing := decision.Standing(claim, d.Standing, k.c.Now()); !firmware.Same(&standing, d.Standing) {
+		next, err := k.c.Ledger.Propose(ctx, fabric.Command{Judge: &fabric.Judge{Node: n, Gateway: k.c.Identity().Node, Standing: standing, Facts: &facts}})
+		if err != nil {
+			return commissioner.Explain(err, commissioner.CodeCommit)
+		}
+		if d = next.Devices[n]; d == nil {
+			return nil
+		}
+		k.c.Log.Info("decided on a device's software", "device", n, "version", runs.version, "verdict", d.Standing.Verdict, "reasons", standing.Reasons)
+	}
+	return k.enforce(ctx, d)
+}
+
+// enforce writes a device's access list as its standing has it, and reads it
+// back.
+func (k *Keeper) enforce(ctx context.Context, d *fabric.Device) error {
+	if d.Standing == nil || d.Standing.Enforced {
+		return nil
+	}
+	if err := k.do(ctx, d.Node, true, func(s *exchange.Session) error { return k.c.WriteAccess(ctx, s, d) }); err != nil {
+		return err
+	}
+	_, err := k.c.Ledger.Propose(ctx, fabric.Command{Enforce: &fabric.Enforce{Node: d.Node, Gateway: k.c.Identity().Node, Verdict: d.Standing.Verdict}})
+	if err != nil {
+		return commissioner.Explain(err, commissioner.CodeCommit)
+	}
+	k.c.Log.Info("a device's rights are those of its software", "device", d.Node, "verdict", d.Standing.Verdict)
+	return nil
+}
