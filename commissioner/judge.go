@@ -19,7 +19,7 @@ func (p *pairing) judge(ctx context.Context) error {
 	if d.Verdict == firmware.Refuse {
 		return refusedFor(d)
 	}
-	standing := d.Standing(claim, nil, p.Now())
+	standing := d.Standing(claim, nil, p.Now(), nil)
 	switch {
 	case state.Version >= firmware.StateVersion:
 		p.standing = &standing

@@ -90,6 +90,7 @@ type Decision struct {
 	Update   *Target       // the next image on the way to what is best; nil: none is known
 	Grace    time.Duration // for which a device that was admitted may stay as it is
 	Attested bool          // the version it rests on; else the device says so
+	Heard    []string      // who spoke of the product
 }
 
 // ledger is where reasons are from that are no repository's.
@@ -110,6 +111,7 @@ func Decide(c Claim, k Known, p Policy) Decision {
 	}
 	outdated := false
 	for _, s := range k.Statements {
+		d.Heard = append(d.Heard, s.From)
 		if s.Expired {
 			d.add(Admit, Stale, s.From, "the statement has expired: what it says may not be the latest")
 		}
@@ -157,6 +159,7 @@ func (d *Decision) ask(c Claim, l *dcl.Product, p Policy) {
 	if l == nil {
 		return
 	}
+	d.Heard = append(d.Heard, ledger)
 	v := l.Find(c.Version)
 	switch {
 	case v == nil:

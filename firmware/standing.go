@@ -15,8 +15,10 @@ const StateVersion = 4
 // Standing is a decision as the trust state records it. had is what was decided
 // of the device before, nil for one that is only coming; time is the ledger's.
 // A device that is in the home is not refused any more: it is quarantined. An
-// outdated one that is in good standing has the policy's grace, once.
-func (d *Decision) Standing(c Claim, had *fabric.Standing, now time.Time) fabric.Standing {
+// outdated one that is in good standing has the policy's grace, once. Who knows
+// less than whoever had it quarantined lets it out only with another version:
+// settled says of a source that the home still believes it.
+func (d *Decision) Standing(c Claim, had *fabric.Standing, now time.Time, settled func(source string) bool) fabric.Standing {
 	s := fabric.Standing{Verdict: min(d.Verdict, Quarantine), Version: c.Version, Attested: d.Attested}
 	for _, r := range d.Reasons[:min(len(d.Reasons), fabric.MaxReasons)] {
 		s.Reasons = append(s.Reasons, fabric.FirmwareReason{Code: string(r.Code), From: cut(r.From), Text: cut(r.Text)})
@@ -32,7 +34,17 @@ func (d *Decision) Standing(c Claim, had *fabric.Standing, now time.Time) fabric
 			s.Verdict = Admit
 		}
 	}
+	if s.Verdict == Admit && had != nil && had.Verdict == Quarantine && had.Version == c.Version && d.deaf(had, settled) {
+		return *had
+	}
 	return s
+}
+
+// deaf reports whether somebody who spoke against a device was not heard now.
+func (d *Decision) deaf(had *fabric.Standing, settled func(string) bool) bool {
+	return slices.ContainsFunc(had.Reasons, func(r fabric.FirmwareReason) bool {
+		return r.From != "" && (r.From == ledger || settled(r.From)) && !slices.Contains(d.Heard, r.From)
+	})
 }
 
 // Same reports whether two standings differ in nothing that a person or a

@@ -1,11 +1,13 @@
 package firmware
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"gatehouse/fabric"
+	"gatehouse/firmware/dcl"
 	"gatehouse/firmware/manifest"
 )
 
@@ -33,10 +35,37 @@ func TestStanding(t *testing.T) {
 		"no grace":                    {final, good, 0, Quarantine, 0},
 		"updated before the deadline": {Decision{Verdict: Admit}, &fabric.Standing{Verdict: Admit, Deadline: 1_000_000 + hour}, time.Minute, Admit, 0},
 	} {
-		s := c.d.Standing(lamp(1), c.had, now.Add(c.after))
+		s := c.d.Standing(lamp(1), c.had, now.Add(c.after), nil)
 		if s.Verdict != c.want || s.Deadline != c.deadline || s.Version != 1 || len(s.Reasons) != len(c.d.Reasons) {
 			t.Errorf("%s: %+v", name, s)
 		}
+	}
+}
+
+// TestLetOut has a gateway decide that knows less than the one before, or more.
+func TestLetOut(t *testing.T) {
+	had := &fabric.Standing{Verdict: Quarantine, Version: 1, Reasons: []fabric.FirmwareReason{{Code: string(Recalled), From: "house"}, {Code: string(Revoked), From: ledger}}}
+	believed := func(source string) bool { return source == "house" }
+	for name, c := range map[string]struct {
+		heard   []string
+		version uint32
+		settled func(string) bool
+		want    Verdict
+	}{
+		"who spoke is not heard":       {nil, 1, believed, Quarantine},
+		"only one of them is":          {[]string{"house"}, 1, believed, Quarantine},
+		"only the ledger is":           {[]string{ledger}, 1, believed, Quarantine},
+		"both took it back":            {[]string{"house", ledger}, 1, believed, Admit},
+		"one is not believed any more": {[]string{ledger}, 1, func(string) bool { return false }, Admit},
+		"another version":              {nil, 2, believed, Admit},
+	} {
+		d := Decision{Verdict: Admit, Heard: c.heard}
+		if s := d.Standing(lamp(c.version), had, time.Now(), c.settled); s.Verdict != c.want {
+			t.Errorf("%s: %v", name, s.Verdict)
+		}
+	}
+	if d := Decide(lamp(4), Known{Statements: []Statement{says("house")}, Ledger: recorded(dcl.Version{Version: 4})}, Policy{}); !slices.Equal(d.Heard, []string{"house", ledger}) {
+		t.Errorf("heard %v", d.Heard)
 	}
 }
 
@@ -46,7 +75,7 @@ func TestStandingBounds(t *testing.T) {
 	for range fabric.MaxReasons + 1 {
 		d.Reasons = append(d.Reasons, Reason{Recalled, Quarantine, "house", strings.Repeat("ä", fabric.MaxText)})
 	}
-	s := d.Standing(lamp(1), nil, time.Now())
+	s := d.Standing(lamp(1), nil, time.Now(), nil)
 	if len(s.Reasons) != fabric.MaxReasons || len(s.Reasons[0].Text) > fabric.MaxText || !strings.HasPrefix(s.Reasons[0].Text, "ää") || len(s.Update.SHA256) != 32 || s.Update.Size != 9 {
 		t.Errorf("%+v", s)
 	}

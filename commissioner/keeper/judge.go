@@ -53,7 +53,8 @@ func (k *Keeper) judge(ctx context.Context, n cert.NodeID) error {
 	facts := d.Facts
 	facts.SoftwareVersion, facts.SoftwareString = runs.version, runs.text
 	claim, decision := k.c.Decide(s, d.Zone, facts)
-	if standing := decision.Standing(claim, d.Standing, k.c.Now()); !firmware.Same(&standing, d.Standing) {
+	settled := func(source string) bool { return s.Firmware != nil && s.Firmware.Sources[source] != nil }
+	if standing := decision.Standing(claim, d.Standing, k.c.Now(), settled); !firmware.Same(&standing, d.Standing) {
 		next, err := k.c.Ledger.Propose(ctx, fabric.Command{Judge: &fabric.Judge{Node: n, Gateway: k.c.Identity().Node, Standing: standing, Facts: &facts}})
 		if err != nil {
 			return commissioner.Explain(err, commissioner.CodeCommit)

@@ -83,8 +83,9 @@ func Open(cfg Config) (*Library, error) {
 
 func (l *Library) ledgerFile() string { return filepath.Join(l.cfg.Dir, "ledger.json") }
 
-// Follow makes the sources those that the home trusts now. nil: none.
-func (l *Library) Follow(f *fabric.Firmware) {
+// Follow makes the sources those that the home trusts now (nil: none), and
+// reports whether any is new here.
+func (l *Library) Follow(f *fabric.Firmware) (fresh bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if f == nil {
@@ -100,9 +101,10 @@ func (l *Library) Follow(f *fabric.Firmware) {
 		if l.sources[name] == nil {
 			s := &source{of: *of}
 			s.client, s.err = l.open(of)
-			l.sources[name] = s
+			l.sources[name], fresh = s, true
 		}
 	}
+	return fresh
 }
 
 // open is the client of a source. Its folder is named by the root it trusts:
