@@ -215,7 +215,7 @@ func (p *Portal) update(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 		now, ok := p.U.Progress(d.Node)
-		if !ok || now == before {
+		if !ok || now.State == before.State && now.Done == before.Done && now.Version == before.Version {
 			continue
 		}
 		before = now

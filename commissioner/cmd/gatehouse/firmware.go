@@ -196,7 +196,9 @@ func keepLibrary(ctx context.Context, l *library.Library, gateway *gateway, log 
 	refresh := time.NewTimer(0)
 	defer refresh.Stop()
 	for {
-		l.Follow(gateway.State().Firmware)
+		if l.Follow(gateway.State().Firmware) {
+			refresh.Reset(0) // another gateway was told of it
+		}
 		select {
 		case <-changed:
 		case <-refresh.C:
