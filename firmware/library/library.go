@@ -23,6 +23,7 @@ import (
 	"gatehouse/fabric"
 	"gatehouse/firmware"
 	"gatehouse/firmware/dcl"
+	"gatehouse/firmware/durable"
 	"gatehouse/firmware/manifest"
 	"gatehouse/firmware/shelf"
 )
@@ -197,16 +198,8 @@ func (l *Library) keep(products ...*dcl.Product) error {
 	if err != nil {
 		return err
 	}
-	temporary := l.ledgerFile() + ".new"
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err == nil {
-		err = errors.Join(next.Write(f), f.Sync(), f.Close())
-	}
-	if err == nil {
-		err = os.Rename(temporary, l.ledgerFile())
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("keep the ledger's records: %w", err), os.Remove(temporary))
+	if err := durable.Create(l.ledgerFile(), next.Write); err != nil {
+		return fmt.Errorf("keep the ledger's records: %w", err)
 	}
 	l.records = next
 	return nil

@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"gatehouse/firmware/manifest/durable"
+	"gatehouse/firmware/durable"
 )
 
 // The cache is two files, each written whole. good holds the last complete

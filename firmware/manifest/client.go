@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"gatehouse/firmware/manifest/durable"
+	"gatehouse/firmware/durable"
 )
 
 // Config says which repository a Client reads.

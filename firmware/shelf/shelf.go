@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"gatehouse/firmware/durable"
 	"gatehouse/firmware/otaimage"
 )
 
@@ -82,7 +83,7 @@ func (s *Shelf) Has(d Digest) bool {
 
 // Put takes an image from r, of that digest and size in octets and with a
 // header that agrees with it. One that is there is left there, and r unread.
-func (s *Shelf) Put(r io.Reader, d Digest, size int64) (err error) {
+func (s *Shelf) Put(r io.Reader, d Digest, size int64) error {
 	if s.Has(d) {
 		return nil
 	}
@@ -91,50 +92,20 @@ func (s *Shelf) Put(r io.Reader, d Digest, size int64) (err error) {
 	} else if size < 0 || size > s.room-used {
 		return fmt.Errorf("%w: it has %d octets, and %d of %d are taken", ErrFull, size, used, s.room)
 	}
-	f, err := os.CreateTemp(s.dir, "new-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
+	return durable.Create(s.path(d), func(w io.Writer) error {
+		sum, limited := sha256.New(), &io.LimitedReader{R: r, N: size + 1}
+		// It reads to the end, so that sum is of the whole file.
+		if _, err := otaimage.Verify(io.TeeReader(limited, io.MultiWriter(w, sum))); err != nil {
+			return err
 		}
-	}()
-	sum := sha256.New()
-	// It reads to the end, so that sum is of the whole file.
-	whole := io.TeeReader(io.LimitReader(r, size+1), io.MultiWriter(f, sum))
-	if _, err := otaimage.Verify(whole); err != nil {
-		return err
-	}
-	if n, err := f.Seek(0, io.SeekCurrent); err != nil {
-		return err
-	} else if n != size {
-		return fmt.Errorf("the image has %d octets, and %d are due", n, size)
-	}
-	if Digest(sum.Sum(nil)) != d {
-		return fmt.Errorf("%w: its digest is %x, and %v is due", ErrDamaged, sum.Sum(nil), d)
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), s.path(d)); err != nil {
-		return err
-	}
-	return s.sync()
-}
-
-// sync has the directory's names survive a power cut.
-func (s *Shelf) sync() error {
-	dir, err := os.Open(s.dir)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+		if n := size + 1 - limited.N; n != size {
+			return fmt.Errorf("the image has %d octets, and %d are due", n, size)
+		}
+		if Digest(sum.Sum(nil)) != d {
+			return fmt.Errorf("%w: its digest is %x, and %v is due", ErrDamaged, sum.Sum(nil), d)
+		}
+		return nil
+	})
 }
 
 // Entry is an image on the shelf.
@@ -176,9 +147,4 @@ func (s *Shelf) used() (n int64, err error) {
 }
 
 // Remove takes an image off. It is no error if it is not there.
-func (s *Shelf) Remove(d Digest) error {
-	if err := os.Remove(s.path(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return s.sync()
-}
+func (s *Shelf) Remove(d Digest) error { return durable.Remove(s.path(d)) }

@@ -8,8 +8,8 @@ import (
 	"path"
 	"slices"
 
+	"gatehouse/firmware/durable"
 	"gatehouse/firmware/manifest"
-	"gatehouse/firmware/manifest/durable"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )

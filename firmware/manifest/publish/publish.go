@@ -23,8 +23,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"gatehouse/firmware/durable"
 	"gatehouse/firmware/manifest"
-	"gatehouse/firmware/manifest/durable"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )

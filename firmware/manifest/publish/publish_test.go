@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/firmware/durable"
 	"gatehouse/firmware/manifest"
-	"gatehouse/firmware/manifest/durable"
 )
 
 const vendor, product = 0xFFF1, 0x8000

@@ -12,8 +12,8 @@ import (
 	"slices"
 	"time"
 
+	"gatehouse/firmware/durable"
 	"gatehouse/firmware/manifest"
-	"gatehouse/firmware/manifest/durable"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )

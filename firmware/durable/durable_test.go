@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"gatehouse/firmware/manifest/durable"
+	"gatehouse/firmware/durable"
 )
 
 func TestWrite(t *testing.T) {
