@@ -21,7 +21,7 @@ func (p *pairing) judge(ctx context.Context) error {
 	}
 	standing := d.Standing(claim, nil, p.Now(), nil)
 	switch {
-	case state.Version >= firmware.StateVersion:
+	case state.Version >= fabric.FirmwareVersion:
 		p.standing = &standing
 	case d.Verdict == firmware.Quarantine:
 		return Fail(CodeFirmware, errors.New("it would be quarantined, and a gateway of an older release does not know how"))

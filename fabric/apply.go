@@ -42,7 +42,7 @@ func (c *Command) Needs() uint8 {
 	switch {
 	case c.SetFirmwarePolicy != nil, c.AddFirmwareSource != nil, c.RemoveFirmwareSource != nil, c.SetFirmwareLedger != nil, c.Judge != nil, c.Enforce != nil,
 		c.Reserve != nil && c.Reserve.Standing != nil, c.Restore != nil && c.Restore.State.judged():
-		return firmwareVersion
+		return FirmwareVersion
 	case c.RotateSealing != nil, c.Reroot != nil, c.ReserveMove != nil, c.IssueMove != nil, c.AdmitMove != nil, c.AbandonMove != nil,
 		c.LeftFormer != nil, c.EndReroot != nil, c.Reseal.newer(), c.EvictGateway != nil && c.EvictGateway.Reseal.newer(),
 		c.Restore != nil && (c.Restore.State.rerooted() || c.Restore.Reseal.newer()):
@@ -222,13 +222,13 @@ func (s *State) reserve(r *Reserve) error {
 // bounded cuts the texts a device told of itself to what we keep.
 func (f Facts) bounded() Facts {
 	for _, t := range []*string{&f.VendorName, &f.ProductName, &f.SerialNumber, &f.UniqueID, &f.SoftwareString} {
-		*t = cut(*t)
+		*t = Cut(*t)
 	}
 	return f
 }
 
-// cut bounds a text, at the end of a character: a State must stay UTF-8.
-func cut(t string) string {
+// Cut bounds a text to MaxText octets, at the end of a character: a State must stay UTF-8.
+func Cut(t string) string {
 	if len(t) <= MaxText {
 		return t
 	}
@@ -250,16 +250,22 @@ func (s *State) device(n cert.NodeID, phases ...Phase) (*Device, error) {
 	return nil, refuse(CodePhase, fmt.Sprintf("device %v is %v", n, d.Phase))
 }
 
+// ownDevice is device, of a gateway that proposes something for its own.
+func (s *State) ownDevice(n, by cert.NodeID, phases ...Phase) (*Device, error) {
+	d, err := s.device(n, phases...)
+	if err == nil {
+		err = d.owned(by)
+	}
+	return d, err
+}
+
 func (s *State) putDevice(d *Device) {
 	s.Devices = maps.Clone(s.Devices)
 	s.Devices[d.Node] = d
 }
 
 func (s *State) issue(c *Issue) error {
-	d, err := s.device(c.Node, Reserved)
-	if err == nil {
-		err = d.owned(c.Gateway)
-	}
+	d, err := s.ownDevice(c.Node, c.Gateway, Reserved)
 	switch {
 	case err != nil:
 		return err
@@ -276,10 +282,7 @@ func (s *State) issue(c *Issue) error {
 }
 
 func (s *State) admit(c *Admit) error {
-	d, err := s.device(c.Node, Issued)
-	if err == nil {
-		err = d.owned(c.Gateway)
-	}
+	d, err := s.ownDevice(c.Node, c.Gateway, Issued)
 	if err != nil {
 		return err
 	}
@@ -298,10 +301,7 @@ func (s *State) abandon(c *Abandon) error {
 	if c.Phase != 0 {
 		phases = []Phase{min(c.Phase, Issued)}
 	}
-	d, err := s.device(c.Node, phases...)
-	if err == nil {
-		err = d.owned(c.Gateway)
-	}
+	d, err := s.ownDevice(c.Node, c.Gateway, phases...)
 	if err != nil {
 		return err
 	}
@@ -321,7 +321,7 @@ func (s *State) bury(d *Device, reason string) error {
 	delete(s.Devices, d.Node)
 	s.Tombstones = maps.Clone(s.Tombstones)
 	serial, hash := d.given()
-	s.Tombstones[d.Node] = &Tombstone{Serial: serial, NOCHash: hash, At: s.Time, Reason: cut(reason)}
+	s.Tombstones[d.Node] = &Tombstone{Serial: serial, NOCHash: hash, At: s.Time, Reason: Cut(reason)}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"strings"
@@ -9,8 +10,8 @@ import (
 	"gatehouse/fabric/cert"
 )
 
-// firmwareVersion is the first that knows of rules on devices' software.
-const firmwareVersion = 4
+// FirmwareVersion is the first that knows of rules on devices' software.
+const FirmwareVersion = 4
 
 // Limits of ours.
 const (
@@ -18,7 +19,6 @@ const (
 	MaxRoot       = 64 << 10 // octets of a source's root of trust
 	MaxReasons    = 16       // of a standing
 	MaxGrace      = 366 * 24 * time.Hour
-	digestSize    = 32
 	maxImage      = 256 << 20 // octets
 	maxSourceName = 64
 )
@@ -240,10 +240,7 @@ func (s *State) setFirmwareLedger(c *SetFirmwareLedger) error {
 // judge keeps since when a verdict holds, and that it was enforced, for as
 // long as it stays the same.
 func (s *State) judge(c *Judge) error {
-	d, err := s.device(c.Node, Admitted)
-	if err == nil {
-		err = d.owned(c.Gateway)
-	}
+	d, err := s.ownDevice(c.Node, c.Gateway, Admitted)
 	if err == nil {
 		err = c.Standing.check()
 	}
@@ -274,17 +271,14 @@ func (st *Standing) check() error {
 			return refuse(CodeInvalid, "a reason is too long")
 		}
 	}
-	if u := st.Update; u != nil && (len(u.SHA256) != digestSize || u.Size <= 0 || u.Size > maxImage || max(len(u.From), len(u.Name)) > MaxText) {
+	if u := st.Update; u != nil && (len(u.SHA256) != sha256.Size || u.Size <= 0 || u.Size > maxImage || max(len(u.From), len(u.Name)) > MaxText) {
 		return refuse(CodeInvalid, "the image to update to is not described right")
 	}
 	return nil
 }
 
 func (s *State) enforce(c *Enforce) error {
-	d, err := s.device(c.Node, Admitted)
-	if err == nil {
-		err = d.owned(c.Gateway)
-	}
+	d, err := s.ownDevice(c.Node, c.Gateway, Admitted)
 	switch {
 	case err != nil:
 		return err

@@ -11,7 +11,7 @@ import (
 // judging is a home of version 4 with an admitted device, 7.
 func judging(t *testing.T) *ledger {
 	l := household(t)
-	l.must(Command{DescribeGateway: &DescribeGateway{Node: gateway, Version: firmwareVersion}})
+	l.must(Command{DescribeGateway: &DescribeGateway{Node: gateway, Version: FirmwareVersion}})
 	l.admitted(7, nil)
 	return l
 }

@@ -194,7 +194,7 @@ func (s *State) evictGateway(c *EvictGateway) error {
 	s.Gateways = maps.Clone(s.Gateways)
 	delete(s.Gateways, c.Node)
 	s.Tombstones = maps.Clone(s.Tombstones)
-	s.Tombstones[c.Node] = &Tombstone{Serial: g.Serial, NOCHash: hash[:], At: s.Time, Reason: cut(c.Reason)}
+	s.Tombstones[c.Node] = &Tombstone{Serial: g.Serial, NOCHash: hash[:], At: s.Time, Reason: Cut(c.Reason)}
 	if !g.Member() {
 		return nil // it never had anything
 	}

@@ -41,7 +41,7 @@ func (s *State) remember(request []byte, err error) {
 	o := Outcome{Request: request}
 	var r *Refusal
 	if errors.As(err, &r) {
-		o.Code, o.Reason = r.Code, cut(r.Reason)
+		o.Code, o.Reason = r.Code, Cut(r.Reason)
 	}
 	recent := s.Recent
 	if len(recent) >= maxRecent {

@@ -186,10 +186,7 @@ func (s *State) moving(n, by cert.NodeID) (*Device, error) {
 	if s.Former == nil {
 		return nil, refuse(CodeNoReroot, "the root is not being changed")
 	}
-	d, err := s.device(n, Admitted)
-	if err == nil {
-		err = d.owned(by)
-	}
+	d, err := s.ownDevice(n, by, Admitted)
 	if err == nil && !s.OnFormer(d) {
 		err = refuse(CodePhase, fmt.Sprintf("device %v was moved already", n))
 	}
@@ -273,10 +270,7 @@ func (s *State) abandonMove(c *AbandonMove) error {
 }
 
 func (s *State) leftFormer(c *LeftFormer) error {
-	d, err := s.device(c.Node, Admitted)
-	if err == nil {
-		err = d.owned(c.Gateway)
-	}
+	d, err := s.ownDevice(c.Node, c.Gateway, Admitted)
 	switch {
 	case err != nil:
 		return err

@@ -86,7 +86,7 @@ func (s *State) Backup() (*State, error) {
 	kept.Tombstones = maps.Clone(s.Tombstones)
 	for n, g := range s.Gateways {
 		hash := sha256.Sum256(g.NOC)
-		kept.Tombstones[n] = &Tombstone{Serial: g.Serial, NOCHash: hash[:], At: s.Time, Reason: cut(lostGateway + g.Name)}
+		kept.Tombstones[n] = &Tombstone{Serial: g.Serial, NOCHash: hash[:], At: s.Time, Reason: Cut(lostGateway + g.Name)}
 	}
 	return &kept, nil
 }
@@ -235,8 +235,11 @@ func (s *State) flaw() string {
 		}
 	}
 	if f := s.Firmware; f != nil {
+		if len(f.Sources) > MaxSources {
+			return "there are too many sources of firmware in it"
+		}
 		for name, source := range f.Sources {
-			if source == nil || source.Name != name || len(f.Sources) > MaxSources {
+			if source == nil || source.Name != name {
 				return "a source of firmware is not in order"
 			}
 		}

@@ -3,14 +3,10 @@ package firmware
 import (
 	"bytes"
 	"slices"
-	"strings"
 	"time"
 
 	"gatehouse/fabric"
 )
-
-// StateVersion is the first version of the trust state that records standings.
-const StateVersion = 4
 
 // Standing is a decision as the trust state records it. had is what was decided
 // of the device before, nil for one that is only coming; time is the ledger's.
@@ -21,7 +17,7 @@ const StateVersion = 4
 func (d *Decision) Standing(c Claim, had *fabric.Standing, now time.Time, settled func(source string) bool) fabric.Standing {
 	s := fabric.Standing{Verdict: min(d.Verdict, Quarantine), Version: c.Version, Attested: d.Attested}
 	for _, r := range d.Reasons[:min(len(d.Reasons), fabric.MaxReasons)] {
-		s.Reasons = append(s.Reasons, fabric.FirmwareReason{Code: string(r.Code), From: cut(r.From), Text: cut(r.Text)})
+		s.Reasons = append(s.Reasons, fabric.FirmwareReason{Code: string(r.Code), From: fabric.Cut(r.From), Text: fabric.Cut(r.Text)})
 	}
 	if u := d.Update; u != nil {
 		s.Update = &fabric.FirmwareImage{From: u.From, Version: u.Release.Version, Name: u.Release.Name, SHA256: u.Release.SHA256[:], Size: u.Release.Size}
@@ -63,6 +59,3 @@ func Same(a, b *fabric.Standing) bool {
 	return a.Verdict == b.Verdict && a.Version == b.Version && a.Attested == b.Attested && a.Deadline == b.Deadline &&
 		slices.Equal(a.Reasons, b.Reasons) && x.From == y.From && bytes.Equal(x.SHA256, y.SHA256)
 }
-
-// cut bounds a text to what the trust state keeps.
-func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), fabric.MaxText)], "") }

@@ -54,17 +54,23 @@ func busy(wait time.Duration) *datamodel.QueryImageResponse {
 
 func seconds(d time.Duration) uint32 { return uint32(d.Round(time.Second) / time.Second) }
 
-// applyUpdate lets a device install what it was offered. One that this gateway
-// offered nothing, since it did not look after it then, is offered it again.
+// current is what a device was offered: by this gateway, or by another that
+// looked after it then.
+func (p *Provider) current(ctx context.Context, n cert.NodeID) (Offer, bool) {
+	if o, ok := p.offered(n); ok {
+		return o, true
+	}
+	o, _, ok := p.Updates.Offer(ctx, n, nil)
+	return o, ok
+}
+
+// applyUpdate lets a device install what it was offered.
 func (p *Provider) applyUpdate(ctx context.Context, r *interaction.Request, fields tlv.Raw) (any, interaction.StatusIB) {
 	q, n := new(datamodel.ApplyUpdateRequest), cert.NodeID(r.Session.PeerNode())
 	if tlv.Unmarshal(fields, q) != nil || len(q.UpdateToken) < datamodel.MinUpdateToken || len(q.UpdateToken) > datamodel.MaxUpdateToken {
 		return nil, invalid
 	}
-	o, ok := p.offered(n)
-	if !ok {
-		o, _, ok = p.Updates.Offer(ctx, n, nil)
-	}
+	o, ok := p.current(ctx, n)
 	if !ok || o.Version != q.NewVersion || !bytes.Equal(q.UpdateToken, o.token(n)) {
 		p.Log.Warn("a device wants to install what it was not offered", "device", n, "version", q.NewVersion)
 		return &datamodel.ApplyUpdateResponse{Action: datamodel.ApplyDiscontinue}, interaction.StatusIB{}
@@ -83,10 +89,7 @@ func (p *Provider) notifyApplied(ctx context.Context, r *interaction.Request, fi
 	if tlv.Unmarshal(fields, q) != nil {
 		return nil, invalid
 	}
-	o, ok := p.offered(n)
-	if !ok {
-		o, _, ok = p.Updates.Offer(ctx, n, nil)
-	}
+	o, ok := p.current(ctx, n)
 	if !ok || !bytes.Equal(q.UpdateToken, o.token(n)) {
 		return nil, interaction.StatusIB{Status: interaction.InvalidCommand}
 	}

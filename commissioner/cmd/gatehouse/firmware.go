@@ -156,7 +156,7 @@ type firmwareLedgerCmds struct {
 }
 
 type firmwareLedgerAllowCmd struct {
-	URL string `arg:"" help:"The node's address." default:"https://on.dcl.csa-iot.org"`
+	URL string `arg:"" help:"The node's address." default:"${ledger}"`
 }
 
 func (c *firmwareLedgerAllowCmd) Run(ctx context.Context, g *globals) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"gatehouse/commissioner"
+	"gatehouse/firmware/dcl"
 )
 
 // Exit codes.
@@ -68,7 +69,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
 	var c cli
-	parser, err := kong.New(&c, kong.Name("gatehouse"), kong.Description("The gate of a Matter home."), kong.UsageOnError())
+	parser, err := kong.New(&c, kong.Name("gatehouse"), kong.Description("The gate of a Matter home."), kong.UsageOnError(), kong.Vars{"ledger": dcl.MainNet})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitUsage
