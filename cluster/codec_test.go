@@ -93,7 +93,11 @@ func commands() map[string]fabric.Command {
 		"set-firmware-ledger":    {SetFirmwareLedger: &fabric.SetFirmwareLedger{URL: "https://example.org"}},
 		"judge":                  {Judge: &fabric.Judge{Node: 7, Gateway: gateway, Standing: *standing, Facts: &fabric.Facts{SoftwareVersion: 3}}},
 		"enforce":                {Enforce: &fabric.Enforce{Node: 7, Gateway: gateway, Verdict: fabric.QuarantineDevice}},
-		"abandon-2":              {Abandon: &fabric.Abandon{Node: 7, Reason: "reason", Gateway: gateway}},
+		"reserve-move-5":         {ReserveMove: &fabric.ReserveMove{Node: 7, Gateway: gateway, FailSafe: 60_000, Renewal: true}},
+		"restore-5": {Restore: &fabric.Restore{State: &fabric.State{Version: 5, Devices: map[cert.NodeID]*fabric.Device{7: {Node: 7, Untagged: true},
+			8: {Node: 8, Next: &fabric.Move{Credential: credential, Phase: fabric.Issued, Renewal: true, Untagged: true}}}},
+			Gateway: fabric.Gateway{Node: gateway, Version: 5}, Generation: fabric.Generation{Number: 17}, CAT: 9}},
+		"abandon-2": {Abandon: &fabric.Abandon{Node: 7, Reason: "reason", Gateway: gateway}},
 	} {
 		c.Version, c.Time = c.Needs(), start
 		all[name] = c

@@ -68,6 +68,8 @@ func (p *pairing) readAbout(ctx context.Context) error {
 		return Fail(CodeGateway, nil)
 	case err != nil:
 		return Fail(CodeProtocol, err)
+	case p.renewal:
+		return nil // it is where it belongs
 	}
 	for _, id := range p.identities() {
 		if f := listed(a.fabrics, id); f != nil && (p.former == nil || id == p.id) {
@@ -261,7 +263,7 @@ func (p *pairing) attest(ctx context.Context) error {
 
 // requestCSR lets the device make its operational key and prove that it has it.
 func (p *pairing) requestCSR(ctx context.Context) error {
-	var req datamodel.CSRRequest
+	req := datamodel.CSRRequest{UpdateNOC: p.renewal}
 	if _, err := io.ReadFull(p.Random, req.Nonce[:]); err != nil {
 		return err
 	}

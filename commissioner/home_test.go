@@ -200,15 +200,15 @@ func (h *home) found() {
 	root, err := cert.NewRoot(rcac)
 	h.check(err)
 	h.id = &securechannel.Identity{Index: 1, Fabric: f.FabricID, Node: self, Root: root, NOC: noc, ICAC: f.ICAC, Key: key,
-		IPK: f.IPK.Operational(f.Compressed), Valid: cert.AnyTime, Known: h.known(f.RCAC)}
+		IPK: f.IPK.Operational(f.Compressed), Valid: cert.AnyTime, Knows: h.knowing(f.RCAC)}
 }
 
-// known are the keys of the nodes on one of the home's fabrics.
-func (h *home) known(rcac []byte) func(cert.NodeID) (cert.PublicKey, bool) {
+// knowing tells the keys of the nodes on one of the home's fabrics.
+func (h *home) knowing(rcac []byte) func(cert.NodeID, cert.PublicKey) bool {
 	ledger := h.ledger
-	return func(n cert.NodeID) (cert.PublicKey, bool) {
+	return func(n cert.NodeID, key cert.PublicKey) bool {
 		s := ledger.State()
-		return s.Key(n, s.Former != nil && bytes.Equal(s.Former.Root, rcac))
+		return s.Knows(n, key, s.Former != nil && bytes.Equal(s.Former.Root, rcac))
 	}
 }
 

@@ -187,7 +187,7 @@ func others(fabrics []datamodel.FabricDescriptor, id *securechannel.Identity, n 
 // armAnew arms the fail-safe, after it had the device drop what an attempt
 // before may have left behind.
 func (p *pairing) armAnew(ctx context.Context) error {
-	if err := p.general(ctx, p.former, datamodel.ArmFailSafeID, &datamodel.ArmFailSafe{}, CodeFailSafe); err != nil {
+	if err := p.general(ctx, p.pase, datamodel.ArmFailSafeID, &datamodel.ArmFailSafe{}, CodeFailSafe); err != nil {
 		return err
 	}
 	return p.armFailSafe(ctx)
@@ -195,27 +195,27 @@ func (p *pairing) armAnew(ctx context.Context) error {
 
 // reserveMove commits a serial number to this attempt.
 func (p *pairing) reserveMove(ctx context.Context) error {
-	state, err := p.propose(ctx, fabric.Command{ReserveMove: &fabric.ReserveMove{Node: p.node, Gateway: p.id.Node, FailSafe: p.about.failSafe().Milliseconds()}})
+	state, err := p.propose(ctx, fabric.Command{ReserveMove: &fabric.ReserveMove{Node: p.node, Gateway: p.id.Node, FailSafe: p.about.failSafe().Milliseconds(), Renewal: p.renewal}})
 	if err != nil {
 		return Explain(err, CodeCommit)
 	}
 	d := state.Devices[p.node]
 	if d == nil || d.Next == nil {
-		return Fail(CodeCommit, fmt.Errorf("somebody else moves device %v", p.node))
+		return Fail(CodeCommit, fmt.Errorf("somebody else gives device %v its certificate", p.node))
 	}
 	p.serial = d.Next.Credential.Serial
 	return nil
 }
 
 // abandonMove gives the attempt up, unless the device may have its certificate
-// and did not confirm that it rolled back: SettleMove finds out.
+// and did not confirm that it rolled back: SettleMove or SettleRenewal finds out.
 func (p *pairing) abandonMove(ctx context.Context) {
 	if p.serial == nil || p.offered && !p.rolled {
 		return
 	}
 	_, err := p.propose(ctx, fabric.Command{AbandonMove: &fabric.AbandonMove{Node: p.node, Gateway: p.id.Node, Serial: p.serial}})
 	if err != nil {
-		p.Log.Warn("abandoning a move failed; it will be settled", "device", p.node, "err", err)
+		p.Log.Warn("abandoning a certificate failed; it will be settled", "device", p.node, "err", err)
 	}
 }
 
@@ -238,7 +238,7 @@ func (p *pairing) commitMove(ctx context.Context) error {
 	if d == nil {
 		return Fail(CodeUnknownDevice, nil)
 	}
-	return p.admitMove(ctx, d, p.serial, p.access)
+	return p.admitMove(ctx, d, p.serial, p.access) // of a renewal, access is 0
 }
 
 func (c *Commissioner) admitMove(ctx context.Context, d *fabric.Device, serial []byte, access uint16) error {
@@ -246,6 +246,6 @@ func (c *Commissioner) admitMove(ctx context.Context, d *fabric.Device, serial [
 	if err != nil {
 		return Explain(err, CodeCommit)
 	}
-	c.Log.Info("a device has moved to the home's new root", "device", d.Node, "name", d.Name)
+	c.Log.Info("a device has another certificate", "device", d.Node, "name", d.Name)
 	return nil
 }

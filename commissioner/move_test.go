@@ -93,7 +93,7 @@ func (h *home) reroot() {
 	h.check(err)
 	h.former.Store(h.id)
 	h.renewed.Store(&securechannel.Identity{Index: 2, Fabric: f.FabricID, Node: h.id.Node, Root: root, NOC: nocs[h.id.Node], ICAC: f.ICAC, Key: h.id.Key,
-		IPK: f.IPK.Operational(f.Compressed), Valid: cert.AnyTime, Known: h.known(f.RCAC)})
+		IPK: f.IPK.Operational(f.Compressed), Valid: cert.AnyTime, Knows: h.knowing(f.RCAC)})
 }
 
 // own has the gateway look after its devices for a while.
@@ -217,7 +217,7 @@ func TestForgedDevice(t *testing.T) {
 		h.check(err)
 		defer forger.Close()
 		forged := *h.id
-		forged.Node, forged.NOC, forged.Key, forged.Known = light, noc, key, nil
+		forged.Node, forged.NOC, forged.Key, forged.Knows = light, noc, key, nil
 		responder := &securechannel.Responder{Manager: forger, Log: quiet, Resumptions: new(securechannel.Resumptions),
 			Identities: func() []*securechannel.Identity { return []*securechannel.Identity{&forged} }}
 		responder.Register()

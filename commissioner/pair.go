@@ -63,7 +63,8 @@ type pairing struct {
 	id       *securechannel.Identity // who this gateway is on the fabric it comes to
 	root     []byte                  // of that, TLV
 	former   *exchange.Session       // with it on the former fabric, where it is moved; nil: it is paired
-	serial   []byte                  // of its certificate, where it is moved
+	renewal  bool                    // it belongs, and gets another certificate
+	serial   []byte                  // of its certificate, where it is moved or renewed
 	key      cert.PublicKey
 	noc      []byte
 	icac     []byte

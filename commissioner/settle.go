@@ -114,6 +114,11 @@ func (c *Commissioner) settleDown(ctx context.Context, s *exchange.Session, stat
 	if err := c.checkACL(ctx, s, state, d); err != nil {
 		return err
 	}
+	return c.endFailSafe(ctx, s)
+}
+
+// endFailSafe has a device keep what it was given, if it does not already.
+func (c *Commissioner) endFailSafe(ctx context.Context, s *exchange.Session) error {
 	var r datamodel.CommissioningResponse
 	err := c.invoke(ctx, s, datamodel.GeneralCommissioning, datamodel.CommissioningCompleteID, nil, &r)
 	status, refused := interaction.StatusOf(err)

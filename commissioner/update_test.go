@@ -268,7 +268,7 @@ func (h *home) requestor(n cert.NodeID, at radio.Addr) *requestor {
 	link := h.net.Link(at)
 	r.m.Serve(link)
 	id := *h.id
-	id.Node, id.NOC, id.ICAC, id.Key, id.Known = n, noc, icac, key, nil
+	id.Node, id.NOC, id.ICAC, id.Key, id.Knows = n, noc, icac, key, nil
 	r.link, r.id = link, &id
 	r.s, err = r.meet(gatewayAddr, h.id.Node)
 	h.check(err)

@@ -40,6 +40,8 @@ func Apply(s *State, index uint64, c *Command) (*State, error) {
 // not understand.
 func (c *Command) Needs() uint8 {
 	switch {
+	case c.ReserveMove != nil && c.ReserveMove.Renewal, c.Restore != nil && c.Restore.State.renewed():
+		return renewalVersion
 	case c.SetFirmwarePolicy != nil, c.AddFirmwareSource != nil, c.RemoveFirmwareSource != nil, c.SetFirmwareLedger != nil, c.Judge != nil, c.Enforce != nil,
 		c.Reserve != nil && c.Reserve.Standing != nil, c.Restore != nil && c.Restore.State.judged():
 		return FirmwareVersion
@@ -214,6 +216,7 @@ func (s *State) reserve(r *Reserve) error {
 		standing := *r.Standing
 		standing.Since, standing.Enforced = s.Time, false
 		d.Standing = &standing
+		d.Untagged = s.Version >= renewalVersion && d.Quarantined()
 	}
 	s.putDevice(d)
 	return nil

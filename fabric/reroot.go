@@ -13,6 +13,10 @@ import (
 // rerootVersion is the first that knows of a change of the root.
 const rerootVersion = 3
 
+// renewalVersion is the first that knows of another certificate below the same
+// root.
+const renewalVersion = 5
+
 // Former is the fabric of before a change of the root: what it takes to reach
 // the devices that have not been moved. It cannot issue: its key is gone.
 type Former struct {
@@ -34,12 +38,15 @@ type Credential struct {
 	PublicKey  []byte `cbor:"3,keyasint"`
 }
 
-// Move is the certificate below the present root that a device is about to
-// get, or may have.
+// Move is the certificate that a device is about to get, or may have: below the
+// present root while it is on the former fabric, or in the place of the one it
+// has.
 type Move struct {
 	Credential Credential `cbor:"0,keyasint"`
 	Phase      Phase      `cbor:"1,keyasint"` // Reserved or Issued
 	Deadline   int64      `cbor:"2,keyasint"` // of the reservation, Unix ms
+	Renewal    bool       `cbor:"3,keyasint,omitempty"`
+	Untagged   bool       `cbor:"4,keyasint,omitempty"` // it lacks the zone's tag
 }
 
 // Reroot gives the home another root, as after its authority's key was taken:
@@ -54,11 +61,12 @@ type Reroot struct {
 }
 
 // ReserveMove sets a serial number aside for a device's certificate below the
-// present root. Each attempt has its own.
+// present root, or for its renewal. Each attempt has its own.
 type ReserveMove struct {
 	Node     cert.NodeID `cbor:"0,keyasint"`
 	Gateway  cert.NodeID `cbor:"1,keyasint"`
 	FailSafe int64       `cbor:"2,keyasint"` // ms from now
+	Renewal  bool        `cbor:"3,keyasint,omitempty"`
 }
 
 // IssueMove records the certificate before the device gets it.
@@ -70,13 +78,13 @@ type IssueMove struct {
 	PublicKey []byte      `cbor:"4,keyasint"`
 }
 
-// AdmitMove says that the device is on the present fabric for good. It has the
-// one of before still.
+// AdmitMove says that the device has the certificate for good: it is on the
+// present fabric, and on the one of before still, or was renewed.
 type AdmitMove struct {
 	Node    cert.NodeID `cbor:"0,keyasint"`
 	Gateway cert.NodeID `cbor:"1,keyasint"`
 	Serial  []byte      `cbor:"2,keyasint"`
-	Access  uint16      `cbor:"3,keyasint"` // version of the gateways' CAT in its list
+	Access  uint16      `cbor:"3,keyasint"` // version of the gateways' CAT in its list; 0 in a renewal, which leaves it
 }
 
 // AbandonMove gives up an attempt. Where the certificate was issued, whoever
@@ -180,17 +188,30 @@ func (s *State) reroot(c *Reroot) error {
 	return nil
 }
 
-// moving is a copy of a device that a gateway moves, to be changed and put
-// back.
-func (s *State) moving(n, by cert.NodeID) (*Device, error) {
-	if s.Former == nil {
-		return nil, refuse(CodeNoReroot, "the root is not being changed")
-	}
+// moving is a copy of a device that a gateway moves or renews, to be changed
+// and put back.
+func (s *State) moving(n, by cert.NodeID, renewal bool) (*Device, error) {
 	d, err := s.ownDevice(n, by, Admitted)
-	if err == nil && !s.OnFormer(d) {
+	switch {
+	case err != nil || renewal:
+	case s.Former == nil:
+		err = refuse(CodeNoReroot, "the root is not being changed")
+	case !s.OnFormer(d):
 		err = refuse(CodePhase, fmt.Sprintf("device %v was moved already", n))
 	}
 	return d, err
+}
+
+// renewing reports whether a device's attempt is a renewal.
+func (s *State) renewing(n cert.NodeID) bool {
+	d := s.Devices[n]
+	return d != nil && d.Next != nil && d.Next.Renewal
+}
+
+// RenewalDue reports whether a device's certificate is not what its standing
+// asks for: one in quarantine has not the zone's tag.
+func (s *State) RenewalDue(d *Device) bool {
+	return s.Version >= renewalVersion && d.Phase == Admitted && !s.OnFormer(d) && d.Untagged != d.Quarantined()
 }
 
 // attempt is a moving device's certificate of a serial number.
@@ -203,22 +224,25 @@ func (d *Device) attempt(serial []byte, phases ...Phase) (*Move, error) {
 }
 
 func (s *State) reserveMove(c *ReserveMove) error {
-	d, err := s.moving(c.Node, c.Gateway)
+	d, err := s.moving(c.Node, c.Gateway, c.Renewal)
 	switch {
 	case err != nil:
 		return err
+	case c.Renewal && !s.RenewalDue(d):
+		return refuse(CodePhase, fmt.Sprintf("the certificate of device %v is as it should be", c.Node))
 	case d.Next != nil && d.Next.Phase != Reserved:
 		return refuse(CodePhase, fmt.Sprintf("device %v may have the certificate of another attempt", c.Node))
 	case c.FailSafe <= 0 || c.FailSafe > int64(MaxReservation)/millisecond:
 		return refuse(CodeInvalid, "the fail-safe is missing, or longer than a move may take")
 	}
-	d.Next = &Move{Phase: Reserved, Deadline: s.Time + c.FailSafe, Credential: Credential{Generation: s.Generation().Number, Serial: s.nextSerial()}}
+	d.Next = &Move{Phase: Reserved, Deadline: s.Time + c.FailSafe, Credential: Credential{Generation: s.Generation().Number, Serial: s.nextSerial()},
+		Renewal: c.Renewal, Untagged: s.Version >= renewalVersion && d.Quarantined()}
 	s.putDevice(d)
 	return nil
 }
 
 func (s *State) issueMove(c *IssueMove) error {
-	d, err := s.moving(c.Node, c.Gateway)
+	d, err := s.moving(c.Node, c.Gateway, s.renewing(c.Node))
 	var m *Move
 	if err == nil {
 		m, err = d.attempt(c.Serial, Reserved)
@@ -226,6 +250,8 @@ func (s *State) issueMove(c *IssueMove) error {
 	switch {
 	case err != nil:
 		return err
+	case m.Credential.Generation != s.Generation().Number:
+		return refuse(CodeRerooting, fmt.Sprintf("the certificate of %v is of the home's former root", c.Node))
 	case s.Time > m.Deadline:
 		return refuse(CodeDeadline, fmt.Sprintf("the reservation of %v has expired", c.Node))
 	case len(c.NOCHash) != sha256.Size || len(c.PublicKey) != len(cert.PublicKey{}):
@@ -238,7 +264,7 @@ func (s *State) issueMove(c *IssueMove) error {
 }
 
 func (s *State) admitMove(c *AdmitMove) error {
-	d, err := s.moving(c.Node, c.Gateway)
+	d, err := s.moving(c.Node, c.Gateway, s.renewing(c.Node))
 	var m *Move
 	if err == nil {
 		m, err = d.attempt(c.Serial, Issued)
@@ -246,18 +272,19 @@ func (s *State) admitMove(c *AdmitMove) error {
 	switch {
 	case err != nil:
 		return err
-	case c.Access == 0 || c.Access > s.Home.GatewayCAT.Version():
+	case c.Access == 0 != m.Renewal || c.Access > s.Home.GatewayCAT.Version():
 		return refuse(CodeInvalid, "there is no such version of the gateways' tag")
+	case !m.Renewal:
+		d.Before, d.Access = &Credential{d.Generation, d.Serial, d.NOCHash, d.PublicKey}, c.Access
 	}
-	d.Before = &Credential{d.Generation, d.Serial, d.NOCHash, d.PublicKey}
 	d.Generation, d.Serial, d.NOCHash, d.PublicKey = m.Credential.Generation, m.Credential.Serial, m.Credential.NOCHash, m.Credential.PublicKey
-	d.Access, d.Next = c.Access, nil
+	d.Untagged, d.Next = m.Untagged, nil
 	s.putDevice(d)
 	return nil
 }
 
 func (s *State) abandonMove(c *AbandonMove) error {
-	d, err := s.moving(c.Node, c.Gateway)
+	d, err := s.moving(c.Node, c.Gateway, s.renewing(c.Node))
 	if err == nil {
 		_, err = d.attempt(c.Serial, Reserved, Issued)
 	}
@@ -308,28 +335,44 @@ func (d *Device) given() (serial, hash []byte) {
 	return d.Serial, d.NOCHash
 }
 
-// Key is the operational key that the trust state knows a node by: on the
-// present fabric, or on the one of before.
-func (s *State) Key(n cert.NodeID, former bool) (key cert.PublicKey, ok bool) {
-	var raw []byte
+// Knows reports whether a node may have an operational key: the one that the
+// trust state knows it by, on the present fabric or on the one of before. One
+// that is being renewed may have either of two. Of a node that it knows no key
+// of, it has nothing to say.
+func (s *State) Knows(n cert.NodeID, key cert.PublicKey, former bool) bool {
+	var keys [][]byte
 	if g := s.Gateways[n]; g != nil && g.Member() {
-		key, err := g.Key()
-		return key, err == nil
+		if own, err := g.Key(); err == nil {
+			keys = append(keys, own[:])
+		}
+	} else if d := s.Devices[n]; d != nil {
+		keys = d.keys(former, s.OnFormer(d))
 	}
-	d := s.Devices[n]
+	known := false
+	for _, k := range keys {
+		if len(k) == len(key) {
+			if known = true; bytes.Equal(k, key[:]) {
+				return true
+			}
+		}
+	}
+	return !known
+}
+
+// keys are those that a device may have on one fabric, where it is on the
+// former or the present one.
+func (d *Device) keys(former, onFormer bool) (keys [][]byte) {
+	here := former == onFormer
 	switch {
-	case d == nil:
-	case former && s.OnFormer(d), !former && !s.OnFormer(d):
-		raw = d.PublicKey
+	case here:
+		keys = append(keys, d.PublicKey)
 	case former && d.Before != nil:
-		raw = d.Before.PublicKey
-	case !former && d.Next != nil:
-		raw = d.Next.Credential.PublicKey
+		keys = append(keys, d.Before.PublicKey)
 	}
-	if len(raw) != len(key) {
-		return key, false
+	if d.Next != nil && d.Next.Renewal == here {
+		keys = append(keys, d.Next.Credential.PublicKey)
 	}
-	return cert.PublicKey(raw), true
+	return keys
 }
 
 // Key is the gateway's operational key. The founder's is in its NOC only.

@@ -209,7 +209,7 @@ func (s *State) flaw() string {
 	}
 	for n, d := range s.Devices {
 		if d == nil || d.Node != n || !n.Operational() || d.Phase < Reserved || d.Phase > Admitted || s.Zones[d.Zone] == nil || s.Tombstones[n] != nil ||
-			d.Next != nil && (s.Former == nil || d.Next.Phase != Reserved && d.Next.Phase != Issued) || d.Standing != nil && d.Standing.check() != nil {
+			d.Next != nil && (s.Former == nil && !d.Next.Renewal || d.Next.Phase != Reserved && d.Next.Phase != Issued) || d.Standing != nil && d.Standing.check() != nil {
 			return "a device is not in order"
 		}
 	}
@@ -250,6 +250,14 @@ func (s *State) flaw() string {
 // rerooted reports whether something in it came with a change of the root.
 func (s *State) rerooted() bool {
 	return s != nil && (s.Former != nil || len(s.which(func(d *Device) bool { return d != nil && (d.Next != nil || d.Before != nil) })) > 0)
+}
+
+// renewed reports whether something in it came with the renewal of
+// certificates.
+func (s *State) renewed() bool {
+	return s != nil && len(s.which(func(d *Device) bool {
+		return d != nil && (d.Untagged || d.Next != nil && (d.Next.Renewal || d.Next.Untagged))
+	})) > 0
 }
 
 func hasNil[K comparable, V any](m map[K]*V) bool {

@@ -18,7 +18,7 @@ import (
 
 // Version is the newest version of State and Commands that this release knows.
 // It writes what all gateways of the home know: State.Version.
-const Version = 4
+const Version = 5
 
 // Limits of ours. They bound what a snapshot can grow to.
 const (
@@ -129,13 +129,16 @@ type Device struct {
 	// Access is the version of the gateways' CAT that its access control list
 	// names, read back; 0 stands for 1.
 	Access uint16 `cbor:"14,keyasint,omitempty"`
-	// Next is its certificate below the present root, while it is moved there.
+	// Next is its certificate below the present root, while it is moved there, or
+	// the one that is to take the place of what it has.
 	Next *Move `cbor:"15,keyasint,omitempty"`
 	// Before is its certificate of before it was moved, until it was seen that
 	// it has left that fabric.
 	Before *Credential `cbor:"16,keyasint,omitempty"`
 	// Standing is what was decided of it for its software; nil: nothing yet.
 	Standing *Standing `cbor:"17,keyasint,omitempty"`
+	// Untagged says that its certificate lacks the zone's tag.
+	Untagged bool `cbor:"18,keyasint,omitempty"`
 }
 
 // Facts are what the device says of itself.

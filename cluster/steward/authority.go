@@ -67,7 +67,7 @@ func (a *Authority) sign(ctx context.Context, node cert.NodeID, key cert.PublicK
 		return nil, nil, err
 	}
 	d := s.Devices[node]
-	due, ok := reserved(d)
+	due, tagged, ok := reserved(d)
 	switch {
 	case !ok:
 		return nil, nil, fmt.Errorf("node %v: %w", node, ErrNotReserved)
@@ -75,24 +75,24 @@ func (a *Authority) sign(ctx context.Context, node cert.NodeID, key cert.PublicK
 		return nil, nil, fmt.Errorf("node %v was reserved under generation %d: %w", node, due.Generation, ErrNotReserved)
 	}
 	r := issuer.Reservation{Node: node, Serial: due.Serial, PublicKey: key}
-	if !d.Quarantined() {
+	if tagged {
 		r.CATs = policy.DeviceCATs(s.Zones[d.Zone].CAT)
 	}
 	return a.issue(ctx, s, r)
 }
 
-// reserved is the certificate that is due to a device: its first, or its first
-// below another root.
-func reserved(d *fabric.Device) (due fabric.Credential, ok bool) {
+// reserved is the certificate that is due to a device, and whether it has the
+// zone's tag: its first, its first below another root, or a renewal.
+func reserved(d *fabric.Device) (due fabric.Credential, tagged, ok bool) {
 	switch {
 	case d == nil:
-		return due, false
+		return due, false, false
 	case d.Phase == fabric.Reserved:
-		return fabric.Credential{Generation: d.Generation, Serial: d.Serial}, true
+		return fabric.Credential{Generation: d.Generation, Serial: d.Serial}, !d.Quarantined(), true
 	case d.Next != nil && d.Next.Phase == fabric.Reserved:
-		return d.Next.Credential, true
+		return d.Next.Credential, !d.Next.Untagged && (d.Next.Renewal || !d.Quarantined()), true
 	}
-	return due, false
+	return due, false, false
 }
 
 // issue fills in what is the same in all certificates, and signs.

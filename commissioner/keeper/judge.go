@@ -41,7 +41,7 @@ func (k *Keeper) heard(n cert.NodeID, r *interaction.Report) {
 func (k *Keeper) judge(ctx context.Context, n cert.NodeID) error {
 	s := k.c.Ledger.State()
 	d := s.Devices[n]
-	if d == nil || s.Version < fabric.FirmwareVersion || s.OnFormer(d) || d.Next != nil {
+	if d == nil || s.Version < fabric.FirmwareVersion || s.OnFormer(d) || d.Next != nil && !d.Next.Renewal {
 		return nil // not yet, or it is about to be somebody else
 	}
 	k.own.mu.Lock()

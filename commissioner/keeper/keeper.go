@@ -59,8 +59,8 @@ func (k *Keeper) Adopt(s *exchange.Session) {
 	sl.session, sl.identity = s, k.c.Identity()
 }
 
-// exchanged puts a session on the present fabric in the place of the one on
-// the former.
+// exchanged puts a session in the place of one on the former fabric, or with
+// the device's former certificate.
 func (k *Keeper) exchanged(s *exchange.Session) {
 	n := cert.NodeID(s.PeerNode())
 	k.leave(n)

@@ -11,14 +11,15 @@ import (
 	"gatehouse/fabric/cert"
 )
 
-// Limits of ours, between attempts to move a device: doubled each time.
+// Limits of ours, between attempts to give a device another certificate: doubled
+// each time.
 const firstMove, lastMove = 15 * time.Second, 10 * time.Minute
 
 // moveLimit bounds one attempt.
 const moveLimit = 3 * time.Minute
 
-// Straggler is why a device is not below the home's new root alone yet, though
-// it was tried.
+// Straggler is why a device is not below the home's new root alone yet, or has
+// not the certificate that is due to it, though it was tried.
 type Straggler struct {
 	Since    time.Time // of the first attempt
 	Attempts int
@@ -70,13 +71,13 @@ func (k *Keeper) tried(ctx context.Context, n cert.NodeID, err error) {
 	s.wait = min(2*s.wait, lastMove)
 	s.next = k.c.Now().Add(s.wait)
 	s.Failure = commissioner.Explain(err, commissioner.CodeProtocol)
-	k.c.Log.Info("a device was not moved to the home's new root", "device", n, "code", s.Failure.Code, "err", err)
+	k.c.Log.Info("a device did not get another certificate", "device", n, "code", s.Failure.Code, "err", err)
 }
 
 // doubtful is a device whose last attempt to move nobody knows the end of.
 func (k *Keeper) doubtful(n cert.NodeID) *fabric.Device {
 	s := k.c.Ledger.State()
-	if d := s.Devices[n]; d != nil && s.OnFormer(d) && d.Next != nil && d.Next.Phase == fabric.Issued {
+	if d := s.Devices[n]; d != nil && s.OnFormer(d) && d.Next != nil && !d.Next.Renewal && d.Next.Phase == fabric.Issued {
 		return d
 	}
 	return nil
@@ -108,6 +109,37 @@ func (k *Keeper) move(ctx context.Context, n cert.NodeID) (moved bool) {
 	if k.doubtful(n) != nil {
 		return k.settleMove(ctx, n)
 	}
+	return k.attempt(ctx, n, func(ctx context.Context, s *exchange.Session) (*exchange.Session, error) {
+		if d.Before != nil {
+			return nil, k.c.LeaveFormer(ctx, s, d)
+		}
+		return k.c.Move(ctx, d, s, nil)
+	})
+}
+
+// renew gives a device the certificate that its standing asks for: with the
+// zone's tag, or without. It reports whether the device has another one now.
+func (k *Keeper) renew(ctx context.Context, n cert.NodeID) (renewed bool) {
+	s := k.c.Ledger.State()
+	d := s.Devices[n]
+	if d == nil || !k.due(n) {
+		return false
+	}
+	doubt := d.Next != nil && d.Next.Renewal && d.Next.Phase == fabric.Issued
+	if !doubt && !s.RenewalDue(d) {
+		return false
+	}
+	return k.attempt(ctx, n, func(ctx context.Context, s *exchange.Session) (*exchange.Session, error) {
+		if doubt {
+			return nil, k.c.SettleRenewal(ctx, d, s)
+		}
+		return k.c.Renew(ctx, d, s)
+	})
+}
+
+// attempt does something with a device that may end in another session with it:
+// then it reports true.
+func (k *Keeper) attempt(ctx context.Context, n cert.NodeID, do func(context.Context, *exchange.Session) (*exchange.Session, error)) bool {
 	select {
 	case k.own.meet <- struct{}{}:
 		defer func() { <-k.own.meet }()
@@ -117,15 +149,13 @@ func (k *Keeper) move(ctx context.Context, n cert.NodeID) (moved bool) {
 	limited, cancel := context.WithTimeout(ctx, moveLimit)
 	defer cancel()
 	session, err := k.session(limited, n)
-	if err == nil && d.Before != nil {
-		err = k.c.LeaveFormer(limited, session, d)
-	} else if err == nil {
-		var present *exchange.Session
-		if present, err = k.c.Move(limited, d, session, nil); err == nil {
-			k.exchanged(present)
-			moved = true
-		}
+	var after *exchange.Session
+	if err == nil {
+		after, err = do(limited, session)
+	}
+	if after != nil {
+		k.exchanged(after)
 	}
 	k.tried(ctx, n, err)
-	return moved
+	return after != nil
 }

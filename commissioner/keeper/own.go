@@ -51,7 +51,12 @@ type owning struct {
 // lost the others gives all up, since they give them to somebody else.
 func (k *Keeper) Own(ctx context.Context, inTouch func() bool) {
 	var wg sync.WaitGroup
-	defer wg.Wait()
+	defer func() {
+		wg.Wait()
+		k.own.mu.Lock()
+		defer k.own.mu.Unlock()
+		clear(k.own.ends) // it may begin anew
+	}()
 	ticker := time.NewTicker(ownEvery)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
@@ -151,7 +156,7 @@ func (k *Keeper) follow(ctx context.Context, n cert.NodeID) error {
 	ticker := time.NewTicker(mendEvery)
 	defer ticker.Stop()
 	for {
-		if k.move(ctx, n) {
+		if k.renew(ctx, n) || k.move(ctx, n) { // of a renewal in doubt, nothing comes before its end
 			return errMoved
 		}
 		if err := k.mendAccess(ctx, n); err != nil {

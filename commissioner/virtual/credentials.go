@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"gatehouse/commissioner/matter/datamodel"
+	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/commissioner/matter/securechannel"
 	"gatehouse/fabric/cert"
@@ -298,11 +299,20 @@ func (d *Device) updateNOC(_ context.Context, r *interaction.Request, fields tlv
 	if status != datamodel.NOCOK {
 		return nocStatus(status, "")
 	}
+	if d.cfg.Hostile == KeepNOC {
+		return &datamodel.NOCResponse{FabricIndex: &f.index}, interaction.StatusIB{}
+	}
 	updated, identity := *f, *f.identity
 	identity.Node, identity.NOC, identity.ICAC, identity.Key = node.NodeID, req.NOC, req.ICAC, *d.failSafe.key
 	updated.identity = &identity
 	d.failSafe.updated, d.fabrics[f.index] = f, &updated
 	d.resumptions.Forget(f.index, 0)
+	for _, s := range d.manager.Sessions(func(s *exchange.Session) bool {
+		return s.Kind() == exchange.CASE && s.Fabric() == f.index && s != r.Session
+	}) {
+		go s.Close()
+	}
+	go d.changed(0, datamodel.OperationalCredentials, datamodel.CredentialsNOCs)
 	return &datamodel.NOCResponse{FabricIndex: &f.index}, interaction.StatusIB{}
 }
 

@@ -30,10 +30,11 @@ const (
 	ForgetACL     Mode = "forget-acl"     // says it wrote its access control list, and did not
 	Vanish        Mode = "vanish"         // falls silent as it gets its certificate
 	KeepFabric    Mode = "keep-fabric"    // says that it left a fabric, and did not
+	KeepNOC       Mode = "keep-noc"       // says that it took another certificate, and did not
 )
 
 // Modes are all there are.
-var Modes = []Mode{Stall, WrongNonce, WrongCSRNonce, BadChain, EndlessChunks, OversizeList, LostPackets, ForgetACL, Vanish, KeepFabric}
+var Modes = []Mode{Stall, WrongNonce, WrongCSRNonce, BadChain, EndlessChunks, OversizeList, LostPackets, ForgetACL, Vanish, KeepFabric, KeepNOC}
 
 // UnmarshalText checks a mode's name.
 func (m *Mode) UnmarshalText(b []byte) error {

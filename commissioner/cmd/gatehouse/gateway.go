@@ -211,9 +211,9 @@ func (g *gateway) identityOf(rcac, icac, noc []byte, s *fabric.State, epoch cert
 	// enforced by the handshake: a device must stay reachable to be renewed.
 	return &securechannel.Identity{Fabric: s.Home.FabricID, Node: g.Node, Root: root, NOC: noc, ICAC: icac, Key: g.Keys.Now().Operational,
 		IPK: epoch.Operational(cert.CompressFabric(root.Certificate().PublicKey, s.Home.FabricID)), Valid: cert.AnyTime,
-		Known: func(n cert.NodeID) (cert.PublicKey, bool) {
+		Knows: func(n cert.NodeID, key cert.PublicKey) bool {
 			now := g.State()
-			return now.Key(n, now.Former != nil && bytes.Equal(now.Former.Root, rcac))
+			return now.Knows(n, key, now.Former != nil && bytes.Equal(now.Former.Root, rcac))
 		}}, nil
 }
 

@@ -88,10 +88,9 @@ type Identity struct {
 	Key    crypto.Signer
 	IPK    cert.GroupKey // operational
 	Valid  cert.Policy   // how strictly a peer's validity is taken
-	// Known is the public key that a peer must have, where that is known: a
-	// certificate alone may be the work of who has taken the authority's key.
-	// nil knows nobody.
-	Known func(cert.NodeID) (cert.PublicKey, bool)
+	// Knows reports whether a node may have a public key: a certificate alone may
+	// be the work of who has taken the authority's key. nil takes any.
+	Knows func(cert.NodeID, cert.PublicKey) bool
 }
 
 // destination hides which node of which fabric a Sigma1 is for.
@@ -138,10 +137,8 @@ func (id *Identity) verify(t *tbe, own, other [publicKeySize]byte) (cert.Node, e
 	if !cert.Signature(t.Signature).Verify(node.Key, data) {
 		return cert.Node{}, errors.New("its signature is wrong")
 	}
-	if id.Known != nil {
-		if key, ok := id.Known(node.NodeID); ok && key != node.PublicKey {
-			return cert.Node{}, fmt.Errorf("it claims to be node %v and has another key", node.NodeID)
-		}
+	if id.Knows != nil && !id.Knows(node.NodeID, node.PublicKey) {
+		return cert.Node{}, fmt.Errorf("it claims to be node %v and has another key", node.NodeID)
 	}
 	return node, nil
 }
