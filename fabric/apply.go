@@ -42,6 +42,9 @@ func (c *Command) Needs() uint8 {
 	switch {
 	case c.ReserveMove != nil && c.ReserveMove.Renewal, c.Restore != nil && c.Restore.State.renewed():
 		return renewalVersion
+	case c.BeginUpdate != nil, c.FailUpdate != nil, c.BeginRollout != nil, c.StopRollout != nil, c.Restore != nil && c.Restore.State.rolledOut(),
+		c.SetFirmwarePolicy != nil && c.SetFirmwarePolicy.Policy != nil && c.SetFirmwarePolicy.Policy.Updates != 0:
+		return RolloutVersion
 	case c.SetFirmwarePolicy != nil, c.AddFirmwareSource != nil, c.RemoveFirmwareSource != nil, c.SetFirmwareLedger != nil, c.Judge != nil, c.Enforce != nil,
 		c.Reserve != nil && c.Reserve.Standing != nil, c.Restore != nil && c.Restore.State.judged():
 		return FirmwareVersion
@@ -152,6 +155,14 @@ func (s *State) apply(c *Command) error {
 		return s.judge(c.Judge)
 	case c.Enforce != nil:
 		return s.enforce(c.Enforce)
+	case c.BeginUpdate != nil:
+		return s.beginUpdate(c.BeginUpdate)
+	case c.FailUpdate != nil:
+		return s.failUpdate(c.FailUpdate)
+	case c.BeginRollout != nil:
+		return s.beginRollout(c.BeginRollout)
+	case c.StopRollout != nil:
+		return s.stopRollout(c.StopRollout)
 	}
 	return refuse(CodeUnknownKind, "the command is of a kind this release does not know")
 }
@@ -325,6 +336,7 @@ func (s *State) bury(d *Device, reason string) error {
 	s.Tombstones = maps.Clone(s.Tombstones)
 	serial, hash := d.given()
 	s.Tombstones[d.Node] = &Tombstone{Serial: serial, NOCHash: hash, At: s.Time, Reason: Cut(reason)}
+	s.prune()
 	return nil
 }
 

@@ -53,6 +53,10 @@ type Command struct {
 	SetFirmwareLedger    *SetFirmwareLedger    `cbor:"40,keyasint,omitempty"`
 	Judge                *Judge                `cbor:"41,keyasint,omitempty"`
 	Enforce              *Enforce              `cbor:"42,keyasint,omitempty"`
+	BeginUpdate          *BeginUpdate          `cbor:"43,keyasint,omitempty"`
+	FailUpdate           *FailUpdate           `cbor:"44,keyasint,omitempty"`
+	BeginRollout         *BeginRollout         `cbor:"45,keyasint,omitempty"`
+	StopRollout          *StopRollout          `cbor:"46,keyasint,omitempty"`
 }
 
 // Found begins the fabric, with its first gateway and generation.
@@ -147,6 +151,11 @@ const (
 	CodeUsed         Code = "node-id-used"
 	CodeUnknown      Code = "device-unknown"
 	CodeNoSource     Code = "firmware-source-unknown"
+	CodeNoUpdate     Code = "update-unknown"
+	CodeNoRollout    Code = "no-roll-out"
+	CodeStopped      Code = "roll-out-stopped"
+	CodeFirst        Code = "another-device-first"
+	CodeNotAsked     Code = "update-not-asked-for"
 	CodePhase        Code = "device-in-other-phase"
 	CodeDeadline     Code = "reservation-expired"
 	CodeFull         Code = "trust-state-full"

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,27 +34,29 @@ const (
 	RefuseDevice
 )
 
-var verdicts = [...]string{"default", "admit", "quarantine", "refuse"}
+var verdicts = names[Verdict]{"default", "admit", "quarantine", "refuse"}
 
-func (v Verdict) String() string { return verdicts[min(int(v), len(verdicts)-1)] }
-
-// ParseVerdict reads what String writes.
-func ParseVerdict(s string) (Verdict, error) {
-	for v, name := range verdicts {
-		if s == name {
-			return Verdict(v), nil
-		}
-	}
-	return 0, fmt.Errorf("%q is none of %s", s, strings.Join(verdicts[:], ", "))
-}
+func (v Verdict) String() string { return verdicts.of(v) }
 
 // MarshalText writes the name.
 func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
 // UnmarshalText reads the name.
 func (v *Verdict) UnmarshalText(b []byte) (err error) {
-	*v, err = ParseVerdict(string(b))
+	*v, err = verdicts.parse(string(b))
 	return err
+}
+
+// names are what the values of a type are called, from 0.
+type names[T ~uint8] []string
+
+func (n names[T]) of(v T) string { return n[min(int(v), len(n)-1)] }
+
+func (n names[T]) parse(s string) (T, error) {
+	if i := slices.Index(n, s); i >= 0 {
+		return T(i), nil
+	}
+	return 0, fmt.Errorf("%q is none of %s", s, strings.Join(n, ", "))
 }
 
 // FirmwarePolicy is what the home, or a zone, makes of what is known of a
@@ -65,6 +68,7 @@ type FirmwarePolicy struct {
 	Outdated    Verdict `cbor:"2,keyasint,omitempty" json:"outdated"`    // one below the least that may run
 	Uncertified Verdict `cbor:"3,keyasint,omitempty" json:"uncertified"` // one that the ledger knows, and not as certified
 	Grace       int64   `cbor:"4,keyasint,omitempty" json:"grace_ms"`    // for which an admitted device may go on outdated
+	Updates     Updates `cbor:"5,keyasint,omitempty" json:"updates"`     // which devices are updated without being told
 }
 
 // Firmware is what the home has settled about software.
@@ -72,6 +76,8 @@ type Firmware struct {
 	Policy  FirmwarePolicy             `cbor:"0,keyasint"`
 	Sources map[string]*FirmwareSource `cbor:"1,keyasint"`           // by name; of two that speak of a product, the name that comes first is believed first
 	Ledger  string                     `cbor:"2,keyasint,omitempty"` // address of the compliance ledger's node that may be asked; empty: none
+	// Rollouts are the images on their way to devices, by SHA-256 in hex.
+	Rollouts map[string]*Rollout `cbor:"3,keyasint,omitempty"`
 }
 
 // FirmwareSource is a repository of signed statements.
@@ -170,7 +176,7 @@ type Enforce struct {
 }
 
 func (s *State) setFirmwarePolicy(c *SetFirmwarePolicy) error {
-	if p := c.Policy; p != nil && (max(p.Unknown, p.Recalled, p.Outdated, p.Uncertified) > RefuseDevice || p.Grace < 0 || p.Grace > MaxGrace.Milliseconds()) {
+	if p := c.Policy; p != nil && (max(p.Unknown, p.Recalled, p.Outdated, p.Uncertified) > RefuseDevice || p.Updates > UpdateAll || p.Grace < 0 || p.Grace > MaxGrace.Milliseconds()) {
 		return refuse(CodeInvalid, "the policy has an unknown verdict, or a grace of more than a year")
 	}
 	if c.Zone == "" {
@@ -257,7 +263,9 @@ func (s *State) judge(c *Judge) error {
 	if d.Standing = &next; c.Facts != nil {
 		d.Facts = c.Facts.bounded()
 	}
+	s.arrive(d)
 	s.putDevice(d)
+	s.prune()
 	return nil
 }
 
@@ -271,7 +279,12 @@ func (st *Standing) check() error {
 			return refuse(CodeInvalid, "a reason is too long")
 		}
 	}
-	if u := st.Update; u != nil && (len(u.SHA256) != sha256.Size || u.Size <= 0 || u.Size > maxImage || max(len(u.From), len(u.Name)) > MaxText) {
+	return st.Update.check()
+}
+
+// check bounds an image's description; none is right.
+func (i *FirmwareImage) check() error {
+	if i != nil && (len(i.SHA256) != sha256.Size || i.Size <= 0 || i.Size > maxImage || max(len(i.From), len(i.Name)) > MaxText) {
 		return refuse(CodeInvalid, "the image to update to is not described right")
 	}
 	return nil

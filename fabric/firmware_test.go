@@ -176,14 +176,15 @@ func TestFirmwareOldMember(t *testing.T) {
 
 func TestVerdicts(t *testing.T) {
 	for _, v := range []Verdict{0, AdmitDevice, QuarantineDevice, RefuseDevice} {
-		if got, err := ParseVerdict(v.String()); err != nil || got != v {
+		got := Verdict(99)
+		if err := got.UnmarshalText([]byte(v.String())); err != nil || got != v {
 			t.Errorf("%v became %v, %v", v, got, err)
 		}
 	}
-	if _, err := ParseVerdict("perhaps"); err == nil {
+	if err := new(Verdict).UnmarshalText([]byte("perhaps")); err == nil {
 		t.Error("perhaps is a verdict")
 	}
-	if !slices.Contains(verdicts[:], Verdict(200).String()) {
+	if !slices.Contains(verdicts, Verdict(200).String()) {
 		t.Error("an unknown verdict has no name")
 	}
 }

@@ -243,6 +243,14 @@ func (s *State) flaw() string {
 				return "a source of firmware is not in order"
 			}
 		}
+		if len(f.Rollouts) > MaxRollouts {
+			return "there are too many roll-outs in it"
+		}
+		for image, r := range f.Rollouts {
+			if what := r.flaw(image); what != "" {
+				return what
+			}
+		}
 	}
 	return ""
 }

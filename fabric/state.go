@@ -139,6 +139,8 @@ type Device struct {
 	Standing *Standing `cbor:"17,keyasint,omitempty"`
 	// Untagged says that its certificate lacks the zone's tag.
 	Untagged bool `cbor:"18,keyasint,omitempty"`
+	// Attempt is its way to the update that its standing names; nil: none yet.
+	Attempt *Attempt `cbor:"19,keyasint,omitempty"`
 }
 
 // Facts are what the device says of itself.
