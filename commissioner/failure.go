@@ -1,6 +1,7 @@
 package commissioner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ const (
 	CodeFirmware        Code = "firmware-refused"
 	CodeNoUpdate        Code = "update-unknown"
 	CodeNoImage         Code = "image-not-fetched"
+	CodeUpdateFailed    Code = "update-failed"
 	CodeNotUpdatable    Code = "device-takes-no-updates"
 	CodeReserve         Code = "reservation-refused"
 	CodeCSR             Code = "csr-invalid"
@@ -72,58 +74,61 @@ const (
 )
 
 var explanations = map[Code]struct{ message, remedy string }{
-	CodeNotFound:        {"no device in pairing mode has this code", "check that it has power and is on this network, put it into pairing mode (its leaflet says how) and try again"},
-	CodePasscode:        {"the device has another passcode than the code says", "scan the code of this very device; after a factory reset it may be the printed one again"},
-	CodeWindowClosed:    {"the device does not accept a pairing now", "put it into pairing mode again; after many wrong attempts it may need to be switched off and on"},
-	CodeBusy:            {"the device is busy with another controller", "wait a minute, or stop the other controller, and try again"},
-	CodeUnreachable:     {"the device stopped answering", "bring it nearer, check its power and try again: nothing was left on it that the next attempt would mind"},
-	CodeGateway:         {"this is a new gateway, not a device", "let it in with `gatehouse gateways add`"},
-	CodeMember:          {"the device is in this home already", "look for it among the devices, or remove it first"},
-	CodeTableFull:       {"the device is in as many homes as it can be", "remove it from one of its other controllers' apps, or reset it to factory settings"},
-	CodeModeClosed:      {"the gateway is not in pairing mode", "press the gateway's button, then try again within three minutes"},
-	CodeBluetooth:       {"the Bluetooth connection to the device failed", "bring the device nearer to the gateway, switch it off and on and try again"},
-	CodeNoNetwork:       {"the device needs a network, and the home has none for it", "add one with `gatehouse network add`, then pair it again"},
-	CodeNetworkUnknown:  {"the home has no network of that name", "see `gatehouse network list`"},
-	CodeNetworkKind:     {"the device has no radio for that network", "choose a network of the kind it has a radio for"},
-	CodeNetworkUnseen:   {"the device does not see the network", "bring the device or an access point nearer; many devices know 2.4 GHz only"},
-	CodeNetworkPassword: {"the network did not let the device in: its password is probably wrong", "give the network's password again"},
-	CodeNetworkSecurity: {"the device does not know the network's kind of security", "let the access point offer WPA2 beside WPA3, or choose another network"},
-	CodeNetworkAddress:  {"the device joined the network but got no IPv6 address there", "check that the router has IPv6 switched on, at least on the local network"},
-	CodeNetworkRefused:  {"the device refuses the network's credentials as malformed", "set the network again with `gatehouse network add`"},
-	CodeNetworkFailed:   {"the device could not join the network", "bring it nearer to an access point or border router and try again"},
-	CodeNetworkFull:     {"the device has no room for another network", "remove one of its networks, or reset it to factory settings"},
-	CodeNetworkInUse:    {"the device is on this network now", "put it on another one first"},
-	CodeNoBorderRouter:  {"devices in the Thread network could not be reached from here", "see the reasons given"},
-	CodeBorderRouter:    {"the border router did not do what it was asked", "see the reason given"},
-	CodeFailSafe:        {"the device refuses to begin", "wait a minute, or stop the other controller that is pairing it, and try again"},
-	CodeRegulatory:      {"the device refuses the country or place it was told", "set the home's country and try again"},
-	CodeAttestation:     {"the device could not prove that it is genuine", "do not use it unless you know why; see the reasons"},
-	CodeFirmware:        {"the home's rules do not let in what the device runs", "update the device with its maker's app and try again, or change the rules; see the reasons"},
-	CodeNoUpdate:        {"no newer software is known for the device", "add a source that speaks of it (gatehouse firmware source add), or refresh"},
-	CodeNoImage:         {"the image of the newer software could not be fetched", "see the reason; plug the stick in, or look at the source's address"},
-	CodeNotUpdatable:    {"the device does not take updates from a gateway", "update it with its maker's app"},
-	CodeReserve:         {"the trust state has no place for the device", "see the reason given"},
-	CodeCSR:             {"the device's new key is not properly proved", "update or reset the device and try again; if it stays so, return it"},
-	CodeIssue:           {"the gateway could not issue the device's certificate", "look at the gateway's log; its keys may be locked"},
-	CodeRoot:            {"the device refuses this home's root certificate", "reset the device to factory settings and try again"},
-	CodeNOC:             {"the device refuses its new certificate", "reset the device to factory settings and try again"},
-	CodeCASE:            {"the device was not met again under its new identity", "check that the network lets multicast and IPv6 through and try again"},
-	CodeACL:             {"the device did not take the home's access rules", "try again; if it stays so, reset the device"},
-	CodeComplete:        {"the device refused the end of its pairing", "try again"},
-	CodeCommit:          {"the gateway could not store the change", "look at the gateway's log and disk; what was in progress is settled by itself"},
-	CodeUnknownDevice:   {"there is no such device", "see `gatehouse devices`"},
-	CodeDeviceStatus:    {"the device answered with an error", "see the status it gave"},
-	CodeProtocol:        {"the device answered in a way that Matter does not allow", "update the device; if it stays so, tell its maker"},
-	CodeCancelled:       {"the request was cancelled", "try again when ready"},
-	CodeTime:            {"the device took too long", "bring it nearer, check its power and try again"},
-	CodeWindowOpen:      {"a window to share the device is open already", "use the code that was given for it, or close it first"},
-	CodeWindowNotOpen:   {"no window to share the device is open", "nothing needs to be done"},
-	CodeOtherFabric:     {"this gateway is not on the fabric that the device is on", "wait a minute; if it stays so, reset the device, give it up with `gatehouse fabric reroot --finish` and pair it again"},
-	CodeRerooted:        {"the home got another root meanwhile", "try again"},
-	CodeMoveDoubt:       {"the device may be on the home's new fabric, and does not answer there yet", "wait a quarter of an hour: it is tried again"},
-	CodeNotLeft:         {"the device keeps the home's former fabric", "it is tried again; if it stays so, reset the device and pair it again"},
-	CodeInternal:        {"the gateway failed", "look at its log"},
-	CodeInvalidArgument: {"the request is not well formed", "see the reason given"},
+	CodeNotFound:               {"no device in pairing mode has this code", "check that it has power and is on this network, put it into pairing mode (its leaflet says how) and try again"},
+	CodePasscode:               {"the device has another passcode than the code says", "scan the code of this very device; after a factory reset it may be the printed one again"},
+	CodeWindowClosed:           {"the device does not accept a pairing now", "put it into pairing mode again; after many wrong attempts it may need to be switched off and on"},
+	CodeBusy:                   {"the device is busy with another controller", "wait a minute, or stop the other controller, and try again"},
+	CodeUnreachable:            {"the device stopped answering", "bring it nearer, check its power and try again: nothing was left on it that the next attempt would mind"},
+	CodeGateway:                {"this is a new gateway, not a device", "let it in with `gatehouse gateways add`"},
+	CodeMember:                 {"the device is in this home already", "look for it among the devices, or remove it first"},
+	CodeTableFull:              {"the device is in as many homes as it can be", "remove it from one of its other controllers' apps, or reset it to factory settings"},
+	CodeModeClosed:             {"the gateway is not in pairing mode", "press the gateway's button, then try again within three minutes"},
+	CodeBluetooth:              {"the Bluetooth connection to the device failed", "bring the device nearer to the gateway, switch it off and on and try again"},
+	CodeNoNetwork:              {"the device needs a network, and the home has none for it", "add one with `gatehouse network add`, then pair it again"},
+	CodeNetworkUnknown:         {"the home has no network of that name", "see `gatehouse network list`"},
+	CodeNetworkKind:            {"the device has no radio for that network", "choose a network of the kind it has a radio for"},
+	CodeNetworkUnseen:          {"the device does not see the network", "bring the device or an access point nearer; many devices know 2.4 GHz only"},
+	CodeNetworkPassword:        {"the network did not let the device in: its password is probably wrong", "give the network's password again"},
+	CodeNetworkSecurity:        {"the device does not know the network's kind of security", "let the access point offer WPA2 beside WPA3, or choose another network"},
+	CodeNetworkAddress:         {"the device joined the network but got no IPv6 address there", "check that the router has IPv6 switched on, at least on the local network"},
+	CodeNetworkRefused:         {"the device refuses the network's credentials as malformed", "set the network again with `gatehouse network add`"},
+	CodeNetworkFailed:          {"the device could not join the network", "bring it nearer to an access point or border router and try again"},
+	CodeNetworkFull:            {"the device has no room for another network", "remove one of its networks, or reset it to factory settings"},
+	CodeNetworkInUse:           {"the device is on this network now", "put it on another one first"},
+	CodeNoBorderRouter:         {"devices in the Thread network could not be reached from here", "see the reasons given"},
+	CodeBorderRouter:           {"the border router did not do what it was asked", "see the reason given"},
+	CodeFailSafe:               {"the device refuses to begin", "wait a minute, or stop the other controller that is pairing it, and try again"},
+	CodeRegulatory:             {"the device refuses the country or place it was told", "set the home's country and try again"},
+	CodeAttestation:            {"the device could not prove that it is genuine", "do not use it unless you know why; see the reasons"},
+	CodeFirmware:               {"the home's rules do not let in what the device runs", "update the device with its maker's app and try again, or change the rules; see the reasons"},
+	CodeNoUpdate:               {"no newer software is known for the device", "add a source that speaks of it (gatehouse firmware source add), or refresh"},
+	CodeNoImage:                {"the image of the newer software could not be fetched", "see the reason; plug the stick in, or look at the source's address"},
+	CodeUpdateFailed:           {"the device did not take its update", "try again with the device nearer or its power checked; see what it says"},
+	CodeNotUpdatable:           {"the device does not take updates from a gateway", "update it with its maker's app"},
+	CodeReserve:                {"the trust state has no place for the device", "see the reason given"},
+	CodeCSR:                    {"the device's new key is not properly proved", "update or reset the device and try again; if it stays so, return it"},
+	CodeIssue:                  {"the gateway could not issue the device's certificate", "look at the gateway's log; its keys may be locked"},
+	CodeRoot:                   {"the device refuses this home's root certificate", "reset the device to factory settings and try again"},
+	CodeNOC:                    {"the device refuses its new certificate", "reset the device to factory settings and try again"},
+	CodeCASE:                   {"the device was not met again under its new identity", "check that the network lets multicast and IPv6 through and try again"},
+	CodeACL:                    {"the device did not take the home's access rules", "try again; if it stays so, reset the device"},
+	CodeComplete:               {"the device refused the end of its pairing", "try again"},
+	CodeCommit:                 {"the gateway could not store the change", "look at the gateway's log and disk; what was in progress is settled by itself"},
+	CodeUnknownDevice:          {"there is no such device", "see `gatehouse devices`"},
+	CodeDeviceStatus:           {"the device answered with an error", "see the status it gave"},
+	CodeProtocol:               {"the device answered in a way that Matter does not allow", "update the device; if it stays so, tell its maker"},
+	CodeCancelled:              {"the request was cancelled", "try again when ready"},
+	CodeTime:                   {"the device took too long", "bring it nearer, check its power and try again"},
+	CodeWindowOpen:             {"a window to share the device is open already", "use the code that was given for it, or close it first"},
+	CodeWindowNotOpen:          {"no window to share the device is open", "nothing needs to be done"},
+	CodeOtherFabric:            {"this gateway is not on the fabric that the device is on", "wait a minute; if it stays so, reset the device, give it up with `gatehouse fabric reroot --finish` and pair it again"},
+	CodeRerooted:               {"the home got another root meanwhile", "try again"},
+	CodeMoveDoubt:              {"the device may be on the home's new fabric, and does not answer there yet", "wait a quarter of an hour: it is tried again"},
+	CodeNotLeft:                {"the device keeps the home's former fabric", "it is tried again; if it stays so, reset the device and pair it again"},
+	CodeInternal:               {"the gateway failed", "look at its log"},
+	Code(fabric.CodeStopped):   {"the roll-out has stopped", "see why (gatehouse firmware rollout), then begin it again"},
+	Code(fabric.CodeNoRollout): {"this image is not being rolled out", "see `gatehouse firmware rollout`"},
+	CodeInvalidArgument:        {"the request is not well formed", "see the reason given"},
 }
 
 // Reason is one of several grounds of a Failure.
@@ -184,7 +189,7 @@ func Explain(err error, otherwise Code) *Failure {
 	case errors.As(err, &code):
 		return &Failure{Code: Code(code.Code), Message: code.Message, Remedy: code.Remedy, err: err}
 	case errors.As(err, &refused):
-		return &Failure{Code: Code(refused.Code), Message: refused.Reason, Remedy: explanations[CodeReserve].remedy, err: err}
+		return &Failure{Code: Code(refused.Code), Message: refused.Reason, Remedy: cmp.Or(explanations[Code(refused.Code)].remedy, explanations[CodeReserve].remedy), err: err}
 	case errors.Is(err, context.Canceled):
 		return &Failure{Code: CodeCancelled, Message: explanations[CodeCancelled].message, Remedy: explanations[CodeCancelled].remedy, err: err}
 	case errors.As(err, new(errBluetooth)), errors.Is(err, exchange.ErrLinkLost): // whatever ran out meanwhile

@@ -13,6 +13,7 @@ import (
 	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/commissioner/matter/securechannel"
 	"gatehouse/commissioner/ota"
+	"gatehouse/commissioner/virtual"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 	"gatehouse/firmware"
@@ -106,68 +107,107 @@ func (c *changing) Known(vendor, product uint16) firmware.Known {
 // fetched is a shelf that has the one image, once it was fetched.
 type fetched struct {
 	*updates
-	there atomic.Bool
+	there   atomic.Bool
+	missing atomic.Bool  // it cannot be had
+	asked   atomic.Int32 // how often it was to be had
 }
 
 func (f *fetched) Has(*fabric.FirmwareImage) bool { return f.there.Load() }
 
 func (f *fetched) Image(_ context.Context, vendor uint16, i *fabric.FirmwareImage) (*shelf.Image, error) {
-	if vendor != 0xFFF1 {
+	f.asked.Add(1)
+	if vendor != 0xFFF1 || f.missing.Load() {
 		return nil, shelf.ErrAbsent
 	}
 	f.there.Store(true)
 	return f.shelf.Open(shelf.Digest(i.SHA256))
 }
 
-// TestRecall recalls the software of a lamp that belongs: the lamp goes into
-// quarantine, is updated over the air, and is released.
-func TestRecall(t *testing.T) {
-	for name, update := range map[string]func(*home, *keeper.Updates, cert.NodeID) error{
-		"told to": func(h *home, u *keeper.Updates, n cert.NodeID) error { return u.Update(h.t.Context(), n) },
-		"by itself": func(h *home, u *keeper.Updates, n cert.NodeID) error { // the image is not here yet
-			return h.k.Announce(h.t.Context(), n)
-		},
-	} {
-		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { recalled(t, update) }) })
+// recall is a home whose lamp runs what must not run, as it turns out, and an
+// image that may.
+type recall struct {
+	*home
+	images *fetched
+	knows  *changing
+	u      *keeper.Updates
+	lamp   cert.NodeID
+}
+
+func newRecall(t *testing.T, mode virtual.Mode) *recall {
+	r := &recall{images: &fetched{updates: newUpdates(t, 50_000, nil)}, knows: new(changing)}
+	provider := &ota.Provider{Now: time.Now, Log: quiet}
+	r.home = &home{discriminator: 0xABC, firmware: r.knows, provider: provider}
+	r.start(t, mode, 0)
+	r.restart()
+	d, err := r.pair(t.Context())
+	r.check(err)
+	r.lamp = d.Node
+	return r
+}
+
+// restart starts the gateway's memory anew.
+func (r *recall) restart() {
+	r.startGateway()
+	r.u = r.k.Update(r.images)
+	r.provider.Updates = r.u
+}
+
+// burns recalls what the lamp runs.
+func (r *recall) burns() {
+	burns := burning()
+	burns.Statements[0].Product.Releases = []manifest.Release{{Version: 2, Name: "2.0", SHA256: manifest.Digest(r.images.offer.Image), Size: 1}}
+	r.knows.Store(&burns)
+}
+
+// is fails the test unless the lamp is as its standing has it.
+func (r *recall) is(verdict fabric.Verdict, version uint32) {
+	r.t.Helper()
+	d := r.ledger.State().Devices[r.lamp]
+	if s := d.Standing; s == nil || s.Verdict != verdict || !s.Enforced || s.Version != version || d.Facts.SoftwareVersion != version {
+		r.t.Fatalf("%+v", s)
 	}
 }
 
-func recalled(t *testing.T, update func(*home, *keeper.Updates, cert.NodeID) error) {
-	images, knows := &fetched{updates: newUpdates(t, 50_000, nil)}, new(changing)
-	u := &keeper.Updates{Images: images}
-	h := &home{discriminator: 0xABC, firmware: knows, provider: &ota.Provider{Updates: u, Now: time.Now, Log: quiet}}
-	h.start(t, "", 0)
-	u.Keeper = h.k
-	d, err := h.pair(t.Context())
-	h.check(err)
-	other := h.requestor(7, requestorAddr)
-	h.reaches(other, d.Node, true)
-	is := func(verdict fabric.Verdict, version uint32) {
-		t.Helper()
-		now := h.ledger.State().Devices[d.Node]
-		if s := now.Standing; s == nil || s.Verdict != verdict || !s.Enforced || s.Version != version || now.Facts.SoftwareVersion != version {
-			t.Fatalf("%+v", s)
-		}
-		h.reaches(other, d.Node, verdict == fabric.AdmitDevice)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	go h.k.Own(ctx, func() bool { return true })
-	time.Sleep(time.Minute)
-	is(fabric.AdmitDevice, 1)
-	if err := u.Update(t.Context(), d.Node); code(err) != commissioner.CodeNoUpdate {
-		t.Errorf("without a newer one: %v", err)
-	}
-	recall := burning()
-	recall.Statements[0].Product.Releases = []manifest.Release{{Version: 2, Name: "2.0", SHA256: manifest.Digest(images.offer.Image), Size: 1}}
-	knows.Store(&recall)
-	time.Sleep(time.Minute)
-	is(fabric.QuarantineDevice, 1)
-	h.check(update(h, u, d.Node))
-	time.Sleep(10 * time.Minute)
-	is(fabric.AdmitDevice, 2)
-	if p, ok := u.Progress(d.Node); !ok || p.State != ota.Applied || p.Version != 2 {
-		t.Errorf("%+v", p)
+// TestRecall recalls the software of a lamp that belongs: the lamp goes into
+// quarantine, is updated over the air, and is released.
+func TestRecall(t *testing.T) {
+	for _, told := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRecall(t, "")
+			other := r.requestor(7, requestorAddr)
+			r.reaches(other, r.lamp, true)
+			if told { // nobody is updated but by a person's word
+				r.propose(fabric.Command{SetFirmwarePolicy: &fabric.SetFirmwarePolicy{Policy: &fabric.FirmwarePolicy{Updates: fabric.UpdateNone}}})
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			go r.k.Own(ctx, func() bool { return true })
+			time.Sleep(time.Minute)
+			r.is(fabric.AdmitDevice, 1)
+			if err := r.u.Ask(t.Context(), r.lamp); code(err) != commissioner.CodeNoUpdate {
+				t.Errorf("without a newer one: %v", err)
+			}
+			r.burns()
+			if told {
+				time.Sleep(time.Minute)
+				r.is(fabric.QuarantineDevice, 1)
+				r.reaches(other, r.lamp, false)
+				r.check(r.k.Announce(t.Context(), r.lamp)) // it asks, and is given nothing
+				time.Sleep(time.Hour)
+				r.is(fabric.QuarantineDevice, 1)
+				if p, ok := r.u.Progress(r.lamp); ok {
+					t.Errorf("%+v", p)
+				}
+				r.check(r.u.Ask(t.Context(), r.lamp))
+			}
+			time.Sleep(10 * time.Minute)
+			r.is(fabric.AdmitDevice, 2)
+			r.rights(r.lamp, true)
+			r.reaches(other, r.lamp, true)
+			if p, ok := r.u.Progress(r.lamp); !ok || p.State != ota.Applied || p.Version != 2 {
+				t.Errorf("%+v", p)
+			}
+		})
 	}
 }
 

@@ -9,6 +9,7 @@
 package firmware
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -98,7 +99,8 @@ const ledger = "compliance ledger"
 
 // Effective is a policy with its defaults filled in.
 func Effective(p Policy) Policy {
-	p.Unknown, p.Recalled, p.Outdated, p.Uncertified = or(p.Unknown, Admit), or(p.Recalled, Quarantine), or(p.Outdated, Quarantine), or(p.Uncertified, Admit)
+	p.Unknown, p.Recalled, p.Outdated, p.Uncertified = cmp.Or(p.Unknown, Admit), cmp.Or(p.Recalled, Quarantine), cmp.Or(p.Outdated, Quarantine), cmp.Or(p.Uncertified, Admit)
+	p.Updates = cmp.Or(p.Updates, fabric.UpdateRequired)
 	return p
 }
 
@@ -129,13 +131,6 @@ func Decide(c Claim, k Known, p Policy) Decision {
 	}
 	d.Update = next(c, k)
 	return d
-}
-
-func or(v, otherwise Verdict) Verdict {
-	if v == 0 {
-		return otherwise
-	}
-	return v
 }
 
 func (d *Decision) add(v Verdict, code Code, from, text string) {

@@ -31,7 +31,8 @@ const (
 type Keeper struct {
 	c *commissioner.Commissioner
 
-	own owning
+	own     owning
+	updates *Updates // nil: it updates nothing
 
 	mu    sync.Mutex
 	slots map[cert.NodeID]*slot

@@ -129,6 +129,9 @@ func (k *Keeper) lookAfter(ctx context.Context, n cert.NodeID) {
 			continue
 		}
 		if err != nil && ctx.Err() == nil {
+			if k.updates != nil {
+				k.updates.absent(ctx, n)
+			}
 			k.setHealth(ctx, n, Health{Failure: commissioner.Explain(err, commissioner.CodeUnreachable)})
 		}
 		if k.c.Now().Sub(began) > reportWithin {
@@ -164,6 +167,11 @@ func (k *Keeper) follow(ctx context.Context, n cert.NodeID) error {
 		}
 		if err := k.judge(ctx, n); err != nil {
 			k.c.Log.Info("a device's software is not judged yet", "device", n, "err", err)
+		}
+		if k.updates != nil {
+			if err := k.updates.advance(ctx, n); err != nil {
+				k.c.Log.Info("a device's update does not go on yet", "device", n, "err", err)
+			}
 		}
 		select {
 		case <-sub.Done():

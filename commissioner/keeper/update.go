@@ -18,6 +18,7 @@ import (
 // Limits of ours.
 const (
 	fetchLimit = 30 * time.Minute // for an image from its source
+	fetchRetry = 10 * time.Minute // after one that could not be fetched
 	fetchWait  = 2 * time.Minute  // until a device asks again whose image is being fetched
 )
 
@@ -30,20 +31,28 @@ type Images interface {
 }
 
 // Updates gives devices the images that their standings name: what an
-// ota.Provider asks.
+// ota.Provider asks. Which device begins when, the trust state has.
 type Updates struct {
-	Keeper *Keeper
-	Images Images
+	k      *Keeper
+	images Images
 
 	mu       sync.Mutex
-	fetching map[ota.Digest]bool
-	progress map[cert.NodeID]ota.Progress
+	fetching map[ota.Digest]time.Time // since when, or until when not again
+	ways     map[cert.NodeID]*way
 }
 
-// wanted is the image that a device is to have; nil: none.
-func (u *Updates) wanted(n cert.NodeID) (vendor uint16, i *fabric.FirmwareImage) {
-	d := u.Keeper.c.Ledger.State().Devices[n]
-	if d == nil || d.Standing == nil {
+// Update has this Keeper update its devices, from images.
+func (k *Keeper) Update(images Images) *Updates {
+	k.updates = &Updates{k: k, images: images, fetching: make(map[ota.Digest]time.Time), ways: make(map[cert.NodeID]*way)}
+	return k.updates
+}
+
+// offered is the image that a device may have now; nil: none. Until all of the
+// home's gateways know of roll-outs, it is what the device is to have.
+func (u *Updates) offered(n cert.NodeID) (vendor uint16, i *fabric.FirmwareImage) {
+	s := u.k.c.Ledger.State()
+	d := s.Devices[n]
+	if d == nil || d.Standing == nil || d.Standing.Update == nil || s.Version >= fabric.RolloutVersion && !d.Updating(d.Standing.Update.SHA256) {
 		return 0, nil
 	}
 	return d.Facts.VendorID, d.Standing.Update
@@ -51,48 +60,47 @@ func (u *Updates) wanted(n cert.NodeID) (vendor uint16, i *fabric.FirmwareImage)
 
 // Offer implements ota.Updates. An image that is not here is fetched first.
 func (u *Updates) Offer(_ context.Context, n cert.NodeID, q *datamodel.QueryImage) (o ota.Offer, wait time.Duration, ok bool) {
-	vendor, i := u.wanted(n)
+	vendor, i := u.offered(n)
 	if i == nil || q != nil && (q.VendorID != vendor || q.SoftwareVersion >= i.Version) {
 		return o, 0, false
 	}
-	if q != nil && !u.Images.Has(i) {
+	if q != nil && !u.images.Has(i) {
 		u.fetch(vendor, i)
 		wait = fetchWait
 	}
 	return ota.Offer{Version: i.Version, VersionString: i.Name, Image: ota.Digest(i.SHA256)}, wait, true
 }
 
-// fetch begins to fetch an image, unless that is under way.
+// fetch begins to fetch an image, unless that is under way or failed just now.
 func (u *Updates) fetch(vendor uint16, i *fabric.FirmwareImage) {
+	d, now := ota.Digest(i.SHA256), u.k.c.Now()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	d := ota.Digest(i.SHA256)
-	if u.fetching[d] {
+	if until, ok := u.fetching[d]; ok && now.Before(until) {
 		return
 	}
-	if u.fetching == nil {
-		u.fetching = make(map[ota.Digest]bool)
-	}
-	u.fetching[d] = true
+	u.fetching[d] = now.Add(fetchLimit + fetchRetry)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), fetchLimit)
 		defer cancel()
-		if image, err := u.Images.Image(ctx, vendor, i); err != nil {
-			u.Keeper.c.Log.Warn("an image cannot be fetched", "vendor", vendor, "version", i.Version, "err", err)
-		} else {
-			image.Close()
-		}
+		image, err := u.images.Image(ctx, vendor, i)
 		u.mu.Lock()
 		defer u.mu.Unlock()
+		if err != nil {
+			u.fetching[d] = u.k.c.Now().Add(fetchRetry)
+			u.k.c.Log.Warn("an image cannot be fetched", "vendor", vendor, "version", i.Version, "err", err)
+			return
+		}
+		image.Close()
 		delete(u.fetching, d)
 	}()
 }
 
 // Image implements ota.Updates.
 func (u *Updates) Image(ctx context.Context, d ota.Digest) (bdx.File, error) {
-	for _, device := range u.Keeper.c.Ledger.State().Devices {
-		if s := device.Standing; s != nil && s.Update != nil && ota.Digest(s.Update.SHA256) == d {
-			return u.Images.Image(ctx, device.Facts.VendorID, s.Update)
+	for n := range u.k.c.Ledger.State().Devices {
+		if vendor, i := u.offered(n); i != nil && ota.Digest(i.SHA256) == d {
+			return u.images.Image(ctx, vendor, i)
 		}
 	}
 	return nil, shelf.ErrAbsent // it is not wanted any more
@@ -100,48 +108,31 @@ func (u *Updates) Image(ctx context.Context, d ota.Digest) (bdx.File, error) {
 
 // Apply implements ota.Updates: what is still wanted may be installed at once.
 func (u *Updates) Apply(_ context.Context, n cert.NodeID, o ota.Offer) (datamodel.ApplyAction, time.Duration) {
-	if _, i := u.wanted(n); i == nil || ota.Digest(i.SHA256) != o.Image {
+	if _, i := u.offered(n); i == nil || ota.Digest(i.SHA256) != o.Image {
 		return datamodel.ApplyDiscontinue, 0
 	}
 	return datamodel.ApplyProceed, 0
 }
 
-// Report implements ota.Updates.
-func (u *Updates) Report(n cert.NodeID, p ota.Progress) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.progress == nil {
-		u.progress = make(map[cert.NodeID]ota.Progress)
-	}
-	if had := u.progress[n]; had.State != p.State || had.Image != p.Image {
-		u.Keeper.c.Log.Info("a device's update", "device", n, "version", p.Version, "state", p.State, "octets", p.Done, "err", p.Err)
-	}
-	u.progress[n] = p
-}
-
-// Progress is how far a device's update was last.
-func (u *Updates) Progress(n cert.NodeID) (ota.Progress, bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	p, ok := u.progress[n]
-	return p, ok
-}
-
-// Update has a device ask for the image that it is to have, once that is here.
-func (u *Updates) Update(ctx context.Context, n cert.NodeID) error {
-	if _, err := u.Keeper.device(ctx, n); err != nil {
+// Ask has a device get the image that it is to have, because a person says so:
+// whatever its roll-out is at.
+func (u *Updates) Ask(ctx context.Context, n cert.NodeID) error {
+	d, err := u.k.device(ctx, n)
+	if err != nil {
 		return err
 	}
-	vendor, i := u.wanted(n)
-	if i == nil {
+	if d.Standing == nil || d.Standing.Update == nil {
 		return commissioner.Fail(commissioner.CodeNoUpdate, nil)
 	}
-	image, err := u.Images.Image(ctx, vendor, i)
+	image, err := u.images.Image(ctx, d.Facts.VendorID, d.Standing.Update)
 	if err != nil {
 		return commissioner.Fail(commissioner.CodeNoImage, err)
 	}
 	image.Close()
-	return u.Keeper.Announce(ctx, n)
+	if u.k.c.Ledger.State().Version < fabric.RolloutVersion {
+		return u.k.Announce(ctx, n)
+	}
+	return u.begin(ctx, d, true)
 }
 
 // Announce has a device know this gateway as its OTA provider, and ask it soon.

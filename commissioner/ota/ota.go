@@ -62,6 +62,7 @@ type Updates interface {
 type State string
 
 const (
+	Announced   State = "announced" // it was told to ask
 	Offered     State = "offered"
 	Downloading State = "downloading"
 	Downloaded  State = "downloaded"

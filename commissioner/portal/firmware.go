@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/commissioner"
 	"gatehouse/commissioner/ota"
 	"gatehouse/fabric"
 	"gatehouse/firmware/dcl"
@@ -185,7 +186,8 @@ func (p *Portal) importLedger(w http.ResponseWriter, r *http.Request) error {
 // updateEvery is how often the progress of an update is looked at.
 const updateEvery = 500 * time.Millisecond
 
-// Update is a line of an update: the last one has the state "applied".
+// Update is a line of an update: the last one has the state "applied", or is a
+// failure.
 type Update struct {
 	State   ota.State `json:"state"`
 	Version uint32    `json:"version"`
@@ -201,29 +203,30 @@ func (p *Portal) update(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	before, _ := p.U.Progress(d.Node)
-	if err := p.U.Update(r.Context(), d.Node); err != nil {
+	if err := p.U.Ask(r.Context(), d.Node); err != nil {
 		return err
 	}
 	s := newStream(w)
 	ticker := time.NewTicker(updateEvery)
 	defer ticker.Stop()
-	for {
+	for before := (ota.Progress{}); ; {
+		if now, ok := p.U.Progress(d.Node); ok && (now.State != before.State || now.Done != before.Done || now.Version != before.Version) {
+			before = now
+			v := Update{State: now.State, Version: now.Version, Done: now.Done, Size: now.Size}
+			if now.Err != nil {
+				v.Error = now.Err.Error()
+			}
+			if s.line(v); now.State == ota.Applied {
+				return nil
+			}
+		}
+		if now := p.C.Ledger.State().Devices[d.Node]; now != nil && now.Attempt != nil && now.Attempt.Failure != "" {
+			s.end(commissioner.Fail(commissioner.CodeUpdateFailed, errors.New(now.Attempt.Failure)))
+			return nil
+		}
 		select {
 		case <-ticker.C:
 		case <-r.Context().Done():
-			return nil
-		}
-		now, ok := p.U.Progress(d.Node)
-		if !ok || now.State == before.State && now.Done == before.Done && now.Version == before.Version {
-			continue
-		}
-		before = now
-		v := Update{State: now.State, Version: now.Version, Done: now.Done, Size: now.Size}
-		if now.Err != nil {
-			v.Error = now.Err.Error()
-		}
-		if s.line(v); now.State == ota.Applied {
 			return nil
 		}
 	}

@@ -158,9 +158,11 @@ func (u *update) update(ctx context.Context) error {
 			return fmt.Errorf("the transfer: %w", err)
 		}
 		s.Close()
-		if s, err = u.connect(ctx); err != nil {
+		again, err := u.connect(ctx)
+		if err != nil {
 			return err
 		}
+		s = again
 	}
 	u.enter(datamodel.UpdateApplying, -1)
 	h, err := u.whole(offer)
@@ -170,7 +172,14 @@ func (u *update) update(ctx context.Context) error {
 	if err := u.mayApply(ctx, s, offer); err != nil {
 		return err
 	}
-	u.d.restart(h)
+	switch u.d.cfg.Hostile {
+	case Brick:
+		u.d.Close()
+		return nil
+	case KeepSoftware:
+	default:
+		u.d.restart(h)
+	}
 	return u.invoke(ctx, s, datamodel.OTAProviderNotifyApplied, &datamodel.NotifyUpdateApplied{UpdateToken: offer.UpdateToken, SoftwareVersion: h.Version}, nil)
 }
 

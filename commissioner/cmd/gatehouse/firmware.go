@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/commissioner"
+	"gatehouse/commissioner/ota"
 	"gatehouse/commissioner/portal"
 	"gatehouse/fabric"
 	"gatehouse/firmware"
@@ -24,6 +25,7 @@ type firmwareCmds struct {
 	Refresh firmwareRefreshCmd `cmd:"" help:"Fetch what is new from all sources."`
 	Ledger  firmwareLedgerCmds `cmd:"" help:"The compliance ledger."`
 	Update  firmwareUpdateCmd  `cmd:"" help:"Have a device fetch and install its newer software."`
+	Rollout rolloutCmds        `cmd:"" help:"Images on their way to all devices of a product."`
 }
 
 type firmwareUpdateCmd struct{ target }
@@ -35,6 +37,8 @@ func (c *firmwareUpdateCmd) Run(ctx context.Context, g *globals) error {
 			fmt.Printf("%s: %s\n", u.State, u.Error)
 		case u.Size > 0:
 			fmt.Printf("%s: %d of %d octets\n", u.State, u.Done, u.Size)
+		case u.State == ota.Announced:
+			fmt.Printf("the device was told to ask for version %d, which may take it ten minutes\n", u.Version)
 		default:
 			fmt.Printf("%s version %d\n", u.State, u.Version)
 		}
@@ -88,7 +92,7 @@ func showFirmware(f portal.Firmware) {
 
 func showPolicy(whose string, p fabric.FirmwarePolicy) {
 	p = firmware.Effective(p)
-	fmt.Printf("%s: unknown %v, recalled %v, outdated %v, uncertified %v, grace %v\n", whose, p.Unknown, p.Recalled, p.Outdated, p.Uncertified, time.Duration(p.Grace)*time.Millisecond)
+	fmt.Printf("%s: unknown %v, recalled %v, outdated %v, uncertified %v, grace %v, updates %v\n", whose, p.Unknown, p.Recalled, p.Outdated, p.Uncertified, time.Duration(p.Grace)*time.Millisecond, p.Updates)
 }
 
 func day(t *time.Time) string {
@@ -105,13 +109,14 @@ type firmwarePolicyCmd struct {
 	Outdated    fabric.Verdict `help:"Version below the least that may run." default:"default"`
 	Uncertified fabric.Verdict `help:"Version that the compliance ledger knows, and not as certified." default:"default"`
 	Grace       time.Duration  `help:"For which a device of the home may go on outdated."`
+	Updates     fabric.Updates `help:"Devices that are updated without being told: default, none, required or all." default:"default"`
 	Reset       bool           `help:"Back to the default, or for a zone, to the home's."`
 }
 
 func (c *firmwarePolicyCmd) Run(ctx context.Context, g *globals) error {
 	req := portal.SetFirmwarePolicy{Zone: c.Zone}
 	if !c.Reset {
-		req.Policy = &fabric.FirmwarePolicy{Unknown: c.Unknown, Recalled: c.Recalled, Outdated: c.Outdated, Uncertified: c.Uncertified, Grace: c.Grace.Milliseconds()}
+		req.Policy = &fabric.FirmwarePolicy{Unknown: c.Unknown, Recalled: c.Recalled, Outdated: c.Outdated, Uncertified: c.Uncertified, Grace: c.Grace.Milliseconds(), Updates: c.Updates}
 	}
 	return ask(ctx, g, "PUT", "firmware/policy", req, showFirmware)
 }

@@ -160,7 +160,7 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 		Identities: gateway.identities}
 	responder.Register()
 	p.C, p.K, p.M, p.L = com, keeper.New(com), gateway.Member, known
-	p.U = &keeper.Updates{Keeper: p.K, Images: known}
+	p.U = p.K.Update(known)
 	provider := &ota.Provider{Updates: p.U, Now: clock, Log: log}
 	node, err := provider.Node(softwareVersion, softwareText, rand.Reader)
 	if err != nil {
