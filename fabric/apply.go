@@ -43,7 +43,9 @@ func (c *Command) Needs() uint8 {
 	case c.ReserveMove != nil && c.ReserveMove.Renewal, c.Restore != nil && c.Restore.State.renewed():
 		return renewalVersion
 	case c.BeginUpdate != nil, c.FailUpdate != nil, c.BeginRollout != nil, c.StopRollout != nil, c.Restore != nil && c.Restore.State.rolledOut(),
-		c.SetFirmwarePolicy != nil && c.SetFirmwarePolicy.Policy != nil && c.SetFirmwarePolicy.Policy.Updates != 0:
+		c.SetFirmwarePolicy != nil && c.SetFirmwarePolicy.Policy != nil && c.SetFirmwarePolicy.Policy.Updates != 0,
+		c.Reserve != nil && (c.Reserve.Standing.detailed() || c.Reserve.Facts.Firmware != nil),
+		c.Judge != nil && (c.Judge.Standing.detailed() || c.Judge.Facts != nil && c.Judge.Facts.Firmware != nil):
 		return RolloutVersion
 	case c.SetFirmwarePolicy != nil, c.AddFirmwareSource != nil, c.RemoveFirmwareSource != nil, c.SetFirmwareLedger != nil, c.Judge != nil, c.Enforce != nil,
 		c.Reserve != nil && c.Reserve.Standing != nil, c.Restore != nil && c.Restore.State.judged():
@@ -237,6 +239,9 @@ func (s *State) reserve(r *Reserve) error {
 func (f Facts) bounded() Facts {
 	for _, t := range []*string{&f.VendorName, &f.ProductName, &f.SerialNumber, &f.UniqueID, &f.SoftwareString} {
 		*t = Cut(*t)
+	}
+	if len(f.Firmware) > MaxFirmware { // it is compared as a whole
+		f.Firmware = nil
 	}
 	return f
 }

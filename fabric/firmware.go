@@ -20,6 +20,7 @@ const (
 	MaxRoot       = 64 << 10 // octets of a source's root of trust
 	MaxReasons    = 16       // of a standing
 	MaxGrace      = 366 * 24 * time.Hour
+	MaxFirmware   = 512       // octets of a device's firmware information
 	maxImage      = 256 << 20 // octets
 	maxSourceName = 64
 )
@@ -99,6 +100,15 @@ type Standing struct {
 	Deadline int64            `cbor:"6,keyasint,omitempty"` // Unix ms, by which it must have it; 0: none
 	// Enforced says that the device was seen to be as the verdict has it.
 	Enforced bool `cbor:"7,keyasint,omitempty"`
+	// Evidence is whose word was heard.
+	Evidence []Evidence `cbor:"8,keyasint,omitempty"`
+}
+
+// Evidence is one thing that a decision on a device's software rests on.
+type Evidence struct {
+	From   string `cbor:"0,keyasint" json:"from"`                       // source, or the ledger
+	At     int64  `cbor:"1,keyasint" json:"at"`                         // Unix ms: when it was signed, or the ledger was asked
+	SHA256 []byte `cbor:"2,keyasint,omitempty" json:"sha256,omitempty"` // of what was signed
 }
 
 // FirmwareReason is one thing that speaks against a device's software.
@@ -271,8 +281,13 @@ func (s *State) judge(c *Judge) error {
 
 // check bounds what a snapshot can grow to.
 func (st *Standing) check() error {
-	if st.Verdict != AdmitDevice && st.Verdict != QuarantineDevice || len(st.Reasons) > MaxReasons {
+	if st.Verdict != AdmitDevice && st.Verdict != QuarantineDevice || len(st.Reasons) > MaxReasons || len(st.Evidence) > MaxSources+1 {
 		return refuse(CodeInvalid, "a standing is to admit or to quarantine, for a few reasons")
+	}
+	for _, e := range st.Evidence {
+		if len(e.From) > MaxText || len(e.SHA256) > sha256.Size {
+			return refuse(CodeInvalid, "a piece of evidence is too long")
+		}
 	}
 	for _, r := range st.Reasons {
 		if max(len(r.Code), len(r.From), len(r.Text)) > MaxText {
@@ -304,6 +319,9 @@ func (s *State) enforce(c *Enforce) error {
 	s.putDevice(d)
 	return nil
 }
+
+// detailed reports whether something in it came with evidence.
+func (st *Standing) detailed() bool { return st != nil && len(st.Evidence) > 0 }
 
 // judged reports whether a State has anything of this in it.
 func (s *State) judged() bool {

@@ -284,7 +284,8 @@ func (s *State) stopRollout(c *StopRollout) error {
 	return nil
 }
 
-// rolledOut reports whether something in a State came with roll-outs.
+// rolledOut reports whether something in a State came with roll-outs, or with
+// this version else.
 func (s *State) rolledOut() bool {
 	if s == nil {
 		return false
@@ -295,7 +296,9 @@ func (s *State) rolledOut() bool {
 		}
 	}
 	return s.Firmware != nil && (len(s.Firmware.Rollouts) > 0 || s.Firmware.Policy.Updates != 0) ||
-		len(s.which(func(d *Device) bool { return d != nil && d.Attempt != nil })) > 0
+		len(s.which(func(d *Device) bool {
+			return d != nil && (d.Attempt != nil || d.Standing.detailed() || d.Facts.Firmware != nil)
+		})) > 0
 }
 
 // flaw is what keeps it from being a Rollout of an image, else empty.

@@ -154,6 +154,8 @@ type Facts struct {
 	HardwareVersion uint16 `cbor:"6,keyasint" json:"hardware_version"`
 	SoftwareVersion uint32 `cbor:"7,keyasint" json:"software_version"`
 	SoftwareString  string `cbor:"8,keyasint" json:"software_version_string"`
+	// Firmware is the firmware information of its attestation.
+	Firmware []byte `cbor:"9,keyasint,omitempty" json:"firmware_information,omitempty"`
 }
 
 // Attested is why its attestation was believed.

@@ -122,6 +122,7 @@ type Device struct {
 	DAC, PAI []byte // certificates in DER
 	CD       []byte // certification declaration
 	Key      *ecdsa.PrivateKey
+	Firmware []byte // firmware information; empty: it gives none
 }
 
 // Device makes a device of the product.
@@ -175,6 +176,9 @@ func (d *Device) Attest(challenge, nonce []byte) (elements, signature []byte) {
 	w.Octets(tlv.Context(1), d.CD)
 	w.Octets(tlv.Context(2), nonce)
 	w.Uint(tlv.Context(3), 0)
+	if len(d.Firmware) > 0 {
+		w.Octets(tlv.Context(4), d.Firmware)
+	}
 	w.End()
 	return w.Bytes(), d.sign(w.Bytes(), challenge)
 }
