@@ -60,9 +60,13 @@ type Authority interface {
 	SealNetwork(ctx context.Context, n *fabric.Network, credentials seal.Secret) error
 }
 
-// Firmware is what is known of software. It answers at once.
+// Firmware is what is known of software.
 type Firmware interface {
+	// Known answers at once.
 	Known(vendor, product uint16) firmware.Known
+	// Learn asks whoever may be asked about a product that a device of a version
+	// is of.
+	Learn(ctx context.Context, vendor, product uint16, version uint32) error
 }
 
 // Config is what a Commissioner is made of.

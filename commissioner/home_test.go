@@ -152,6 +152,7 @@ type home struct {
 	request       commissioner.PairRequest // beside the code
 	provider      *ota.Provider            // nil: the gateway has no images
 	firmware      commissioner.Firmware    // nil: nothing is known
+	information   func(uint32) []byte      // firmware information of the device's attestation; nil: none
 	onNOC         func(noc []byte)         // when the device gets a certificate; nil: nobody cares
 }
 
@@ -226,7 +227,7 @@ func (h *home) propose(c fabric.Command) {
 }
 
 func (h *home) startDevice(mode virtual.Mode, maxFabrics int) {
-	cfg := virtual.Config{Name: "Lamp", Code: h.code, SerialNumber: "V1", Software: 1, SoftwareText: "1.0", Maker: maker, OnNOC: h.onNOC,
+	cfg := virtual.Config{Name: "Lamp", Code: h.code, SerialNumber: "V1", Software: 1, SoftwareText: "1.0", Maker: maker, OnNOC: h.onNOC, Firmware: h.information,
 		Hostile: mode, MaxFabrics: maxFabrics, Link: h.net.Link(deviceAddr), Port: 5540, Now: time.Now, Random: rand.Reader, Log: quiet}
 	if h.air != nil {
 		h.air.network.Beacon = h.air.advertise

@@ -3,23 +3,36 @@ package commissioner
 import (
 	"context"
 	"errors"
+	"time"
 
 	"gatehouse/fabric"
 	"gatehouse/firmware"
 )
 
+// learnLimit bounds what a pairing waits for who may be asked about a product.
+const learnLimit = 10 * time.Second
+
 // judge decides whether what the device runs may be in the home, before the
 // device is given anything.
 func (p *pairing) judge(ctx context.Context) error {
+	if p.Firmware != nil {
+		ctx, cancel := context.WithTimeout(ctx, learnLimit)
+		if err := p.Firmware.Learn(ctx, p.about.facts.VendorID, p.about.facts.ProductID, p.about.facts.SoftwareVersion); err != nil {
+			p.Log.Info("who may be asked about the product does not answer", "err", err)
+		}
+		cancel()
+	}
 	state, err := p.Ledger.Current(ctx)
 	if err != nil {
 		return Explain(err, CodeCommit)
 	}
-	claim, d := p.Decide(state, p.req.Zone, p.about.facts)
+	if state.Version >= fabric.RolloutVersion {
+		p.about.facts.Firmware = p.verdict.Elements.Firmware
+	}
+	d, standing := p.Judge(state, p.req.Zone, p.about.facts, nil)
 	if d.Verdict == firmware.Refuse {
 		return refusedFor(d)
 	}
-	standing := d.Standing(claim, nil, p.Now(), nil)
 	switch {
 	case state.Version >= fabric.FirmwareVersion:
 		p.standing = &standing
@@ -29,15 +42,21 @@ func (p *pairing) judge(ctx context.Context) error {
 	return nil
 }
 
-// Decide holds what a device says of itself against what is known and the
-// policy of a zone, which need not exist; empty is the home's default.
-func (c *Commissioner) Decide(s *fabric.State, zone string, f fabric.Facts) (firmware.Claim, firmware.Decision) {
-	claim := firmware.Claim{VendorID: f.VendorID, ProductID: f.ProductID, Hardware: f.HardwareVersion, Version: f.SoftwareVersion, VersionString: f.SoftwareString}
+// Judge holds what a device says of itself against what is known and the policy
+// of a zone, which need not exist; empty is the home's default. had is what was
+// decided of it before, nil for one that is only coming.
+func (c *Commissioner) Judge(s *fabric.State, zone string, f fabric.Facts, had *fabric.Standing) (firmware.Decision, fabric.Standing) {
+	claim := firmware.Claim{VendorID: f.VendorID, ProductID: f.ProductID, Hardware: f.HardwareVersion, Version: f.SoftwareVersion, VersionString: f.SoftwareString, Firmware: f.Firmware}
 	var known firmware.Known
 	if c.Firmware != nil {
 		known = c.Firmware.Known(f.VendorID, f.ProductID)
 	}
-	return claim, firmware.Decide(claim, known, s.FirmwarePolicy(zone))
+	d := firmware.Decide(claim, known, s.FirmwarePolicy(zone))
+	standing := d.Standing(had, c.Now(), func(source string) bool { return s.Firmware != nil && s.Firmware.Sources[source] != nil })
+	if s.Version < fabric.RolloutVersion { // a gateway of an older release could not keep it
+		standing.Evidence = nil
+	}
+	return d, standing
 }
 
 // refusedFor is the Failure of a decision.

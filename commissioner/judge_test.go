@@ -31,6 +31,8 @@ func (k known) Known(vendor, product uint16) firmware.Known {
 	return firmware.Known(k)
 }
 
+func (known) Learn(context.Context, uint16, uint16, uint32) error { return nil }
+
 // burning is a source that says that version 1, which the lamp runs, must not.
 func burning() known {
 	return known{Statements: []firmware.Statement{{From: "house", Product: manifest.Product{Version: 1, VendorID: 0xFFF1, ProductID: 0x8001,
@@ -104,6 +106,8 @@ func (c *changing) Known(vendor, product uint16) firmware.Known {
 	return firmware.Known{}
 }
 
+func (c *changing) Learn(context.Context, uint16, uint16, uint32) error { return nil }
+
 // fetched is a shelf that has the one image, once it was fetched.
 type fetched struct {
 	*updates
@@ -133,10 +137,10 @@ type recall struct {
 	lamp   cert.NodeID
 }
 
-func newRecall(t *testing.T, mode virtual.Mode) *recall {
+func newRecall(t *testing.T, mode virtual.Mode, information func(uint32) []byte) *recall {
 	r := &recall{images: &fetched{updates: newUpdates(t, 50_000, nil)}, knows: new(changing)}
 	provider := &ota.Provider{Now: time.Now, Log: quiet}
-	r.home = &home{discriminator: 0xABC, firmware: r.knows, provider: provider}
+	r.home = &home{discriminator: 0xABC, firmware: r.knows, provider: provider, information: information}
 	r.start(t, mode, 0)
 	r.restart()
 	d, err := r.pair(t.Context())
@@ -173,7 +177,7 @@ func (r *recall) is(verdict fabric.Verdict, version uint32) {
 func TestRecall(t *testing.T) {
 	for _, told := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRecall(t, "")
+			r := newRecall(t, "", nil)
 			other := r.requestor(7, requestorAddr)
 			r.reaches(other, r.lamp, true)
 			if told { // nobody is updated but by a person's word
@@ -206,6 +210,76 @@ func TestRecall(t *testing.T) {
 			r.reaches(other, r.lamp, true)
 			if p, ok := r.u.Progress(r.lamp); !ok || p.State != ota.Applied || p.Version != 2 {
 				t.Errorf("%+v", p)
+			}
+		})
+	}
+}
+
+// TestAttestedSoftware has the lamp's attestation tell what it runs, truly or
+// not what it says itself.
+func TestAttestedSoftware(t *testing.T) {
+	for _, lies := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRecall(t, "", func(version uint32) []byte {
+				if lies {
+					version = 1
+				}
+				return []byte{byte(version)}
+			})
+			d := r.ledger.State().Devices[r.lamp]
+			if s := d.Standing; string(d.Facts.Firmware) != "\x01" || s.Attested || s.Version != 1 {
+				t.Errorf("%v, %+v", d.Facts.Firmware, s)
+			}
+			defer r.owning()()
+			told := burning()
+			told.Statements[0].Signed = time.UnixMilli(5)
+			told.Statements[0].Product.Releases = []manifest.Release{{Version: 1, Firmware: "01"},
+				{Version: 2, Name: "2.0", SHA256: manifest.Digest(r.images.offer.Image), Size: 1, Firmware: "02"}}
+			r.knows.Store(&told)
+			time.Sleep(30 * time.Minute)
+			now := r.ledger.State().Devices[r.lamp]
+			s := now.Standing
+			if !s.Attested || now.Facts.SoftwareVersion != 2 || len(s.Evidence) != 1 || s.Evidence[0].From != "house" || s.Evidence[0].At != 5 {
+				t.Fatalf("%+v", s)
+			}
+			if lies && (s.Version != 1 || !now.Quarantined() || s.Reasons[0].Code != string(firmware.Other)) {
+				t.Errorf("it lies: %+v", s)
+			}
+			if !lies && (s.Version != 2 || now.Quarantined() || string(now.Facts.Firmware) != "\x02") {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// asking knows what it knows only once it was asked, and may never answer.
+type asking struct {
+	changing
+	silent bool
+}
+
+func (a *asking) Learn(ctx context.Context, vendor, product uint16, version uint32) error {
+	if a.silent {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if k := burning(); vendor == 0xFFF1 && product == 0x8001 && version == 1 {
+		a.Store(&k)
+	}
+	return nil
+}
+
+// TestGateAsks has a pairing ask about the product, and not wait for ever.
+func TestGateAsks(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			h := &home{discriminator: 0xABC, firmware: &asking{silent: silent}}
+			h.start(t, "", 0)
+			began := time.Now()
+			d, err := h.pair(t.Context())
+			h.check(err)
+			if d.Quarantined() == silent || time.Since(began) > 15*time.Second {
+				t.Errorf("silent %v: %+v after %v", silent, d.Standing, time.Since(began))
 			}
 		})
 	}

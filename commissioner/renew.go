@@ -48,6 +48,20 @@ func (c *Commissioner) Renew(ctx context.Context, d *fabric.Device, s *exchange.
 	return p.oper, nil
 }
 
+// Attest has a device that belongs prove anew, over a session with it, what its
+// maker made it, and gives the firmware information in its attestation; nil:
+// there is none.
+func (c *Commissioner) Attest(ctx context.Context, s *exchange.Session, f fabric.Facts) ([]byte, error) {
+	p := &pairing{Commissioner: c, pase: s, about: about{facts: f}}
+	if err := p.readCertificates(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.attest(ctx); err != nil {
+		return nil, err
+	}
+	return p.verdict.Elements.Firmware, nil
+}
+
 // updateNOC gives the device its certificate. From the sending on, it may have
 // it.
 func (p *pairing) updateNOC(ctx context.Context) error {

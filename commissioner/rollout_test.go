@@ -43,7 +43,7 @@ func silentBDX(_, to radio.Addr, b []byte) bool { return to == deviceAddr && len
 // roll-out stops with the reason. A person has it begin anew.
 func TestRolloutStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecall(t, "")
+		r := newRecall(t, "", nil)
 		defer r.owning()()
 		r.burns()
 		r.net.SetDrop(silentBDX)
@@ -83,7 +83,7 @@ func TestRolloutStalls(t *testing.T) {
 // roll-out stops at once.
 func TestRolloutBricks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecall(t, virtual.Brick)
+		r := newRecall(t, virtual.Brick, nil)
 		defer r.owning()()
 		r.burns()
 		time.Sleep(2 * time.Hour)
@@ -96,7 +96,7 @@ func TestRolloutBricks(t *testing.T) {
 // TestRolloutLie has the lamp say that it installed its image, which it did not.
 func TestRolloutLie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecall(t, virtual.KeepSoftware)
+		r := newRecall(t, virtual.KeepSoftware, nil)
 		defer r.owning()()
 		r.burns()
 		time.Sleep(12 * time.Hour)
@@ -111,7 +111,7 @@ func TestRolloutLie(t *testing.T) {
 // transfer, as one does that takes the lamp over: it is the same try.
 func TestRolloutGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecall(t, "")
+		r := newRecall(t, "", nil)
 		stop := r.owning()
 		r.burns()
 		r.net.SetDrop(radiotest.DropAfter(120))
@@ -146,7 +146,7 @@ func (nothing) Offer(context.Context, cert.NodeID, *datamodel.QueryImage) (o ota
 // told again.
 func TestRolloutToldAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecall(t, "")
+		r := newRecall(t, "", nil)
 		r.provider.Updates = nothing{}
 		defer r.owning()()
 		r.burns()
@@ -161,7 +161,7 @@ func TestRolloutToldAgain(t *testing.T) {
 // failure, however long it takes.
 func TestRolloutSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecall(t, "")
+		r := newRecall(t, "", nil)
 		defer r.owning()()
 		r.burns()
 		began := time.Now()
@@ -182,7 +182,7 @@ func TestRolloutSlow(t *testing.T) {
 // TestRolloutWaits has the image not be had: nothing is begun. Then it is.
 func TestRolloutWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecall(t, "")
+		r := newRecall(t, "", nil)
 		r.images.missing.Store(true)
 		defer r.owning()()
 		r.burns()
@@ -202,7 +202,7 @@ func TestRolloutProposals(t *testing.T) {
 	lost := errors.New("the disk is on fire")
 	for _, persisted := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRecall(t, "")
+			r := newRecall(t, "", nil)
 			failures := 0
 			r.ledger.fail = func(c fabric.Command) (error, error) {
 				if c.BeginUpdate == nil || failures == 2 {
@@ -228,7 +228,7 @@ func TestRolloutProposals(t *testing.T) {
 // TestUpdateAskedTwice: to ask again while it is under way does no harm.
 func TestUpdateAskedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecall(t, "")
+		r := newRecall(t, "", nil)
 		r.propose(fabric.Command{SetFirmwarePolicy: &fabric.SetFirmwarePolicy{Policy: &fabric.FirmwarePolicy{Updates: fabric.UpdateNone}}})
 		defer r.owning()()
 		r.burns()

@@ -37,9 +37,9 @@ type Policy = fabric.FirmwarePolicy
 type Claim struct {
 	VendorID, ProductID uint16
 	Hardware            uint16
-	Version             uint32
+	Version             uint32 // by its own word
 	VersionString       string
-	Attested            bool // it is in the device's attestation; else the device says so
+	Firmware            []byte // firmware information of its attestation; empty: there is none
 }
 
 // Statement is what one repository says of the product.
@@ -47,6 +47,8 @@ type Statement struct {
 	From    string // which repository
 	Product manifest.Product
 	Expired bool // it is older than it says that it may be
+	Signed  time.Time
+	SHA256  manifest.Digest // of what was signed
 }
 
 // Known is all that is known of the product. Statements come in the order in
@@ -67,6 +69,8 @@ const (
 	Revoked     Code = "firmware-certification-revoked"
 	Invalid     Code = "firmware-withdrawn"
 	Uncertified Code = "firmware-not-certified"
+	Other       Code = "firmware-not-what-it-says"
+	Unheard     Code = "firmware-attestation-unknown"
 	Stale       Code = "firmware-statement-expired" // weighs nothing by itself
 )
 
@@ -90,12 +94,13 @@ type Decision struct {
 	Reasons  []Reason
 	Update   *Target       // the next image on the way to what is best; nil: none is known
 	Grace    time.Duration // for which a device that was admitted may stay as it is
-	Attested bool          // the version it rests on; else the device says so
-	Heard    []string      // who spoke of the product
+	Version  uint32        // that it rests on
+	Attested bool          // by the device's attestation; else the device says so
+	Evidence []fabric.Evidence
 }
 
-// ledger is where reasons are from that are no repository's.
-const ledger = "compliance ledger"
+// Ledger is where reasons and images are from that are no repository's.
+const Ledger = "compliance ledger"
 
 // Effective is a policy with its defaults filled in.
 func Effective(p Policy) Policy {
@@ -107,13 +112,15 @@ func Effective(p Policy) Policy {
 // Decide weighs what is known. The strictest reason has it.
 func Decide(c Claim, k Known, p Policy) Decision {
 	p = Effective(p)
-	d := Decision{Verdict: Admit, Attested: c.Attested}
+	d := Decision{Verdict: Admit}
+	d.attested(&c, k, p)
+	d.Version = c.Version
 	if len(k.Statements) == 0 && k.Ledger == nil {
 		d.add(p.Unknown, Unknown, "", fmt.Sprintf("nobody speaks of product %04X/%04X", c.VendorID, c.ProductID))
 	}
 	outdated := false
 	for _, s := range k.Statements {
-		d.Heard = append(d.Heard, s.From)
+		d.Evidence = append(d.Evidence, fabric.Evidence{From: s.From, At: s.Signed.UnixMilli(), SHA256: s.SHA256[:]})
 		if s.Expired {
 			d.add(Admit, Stale, s.From, "the statement has expired: what it says may not be the latest")
 		}
@@ -154,19 +161,21 @@ func (d *Decision) ask(c Claim, l *dcl.Product, p Policy) {
 	if l == nil {
 		return
 	}
-	d.Heard = append(d.Heard, ledger)
+	d.Evidence = append(d.Evidence, fabric.Evidence{From: Ledger, At: l.Fetched})
 	v := l.Find(c.Version)
 	switch {
+	case v == nil && c.Version < l.From:
+		return // it was not asked for that
 	case v == nil:
-		d.add(p.Uncertified, Uncertified, ledger, fmt.Sprintf("it has no version %d of the product", c.Version))
+		d.add(p.Uncertified, Uncertified, Ledger, fmt.Sprintf("it has no version %d of the product", c.Version))
 		return
 	case v.Status == dcl.Revoked:
-		d.add(p.Recalled, Revoked, ledger, "the certification was revoked: "+v.Reason)
+		d.add(p.Recalled, Revoked, Ledger, "the certification was revoked: "+v.Reason)
 	case v.Status != dcl.Certified:
-		d.add(p.Uncertified, Uncertified, ledger, fmt.Sprintf("the version is %v there", v.Status))
+		d.add(p.Uncertified, Uncertified, Ledger, fmt.Sprintf("the version is %v there", v.Status))
 	}
 	if v.Invalid {
-		d.add(p.Recalled, Invalid, ledger, "its vendor took the version back")
+		d.add(p.Recalled, Invalid, Ledger, "its vendor took the version back")
 	}
 }
 

@@ -59,6 +59,7 @@ func TestDecide(t *testing.T) {
 		"provisional":                    {claim: lamp(4), known: Known{Ledger: recorded(dcl.Version{Version: 4, Status: dcl.Provisional})}, want: Admit, codes: []Code{Uncertified}},
 		"provisional, by policy":         {claim: lamp(4), known: Known{Ledger: recorded(dcl.Version{Version: 4, Status: dcl.Provisional})}, policy: strict, want: Refuse, codes: []Code{Uncertified}},
 		"another version is recorded":    {claim: lamp(5), known: Known{Ledger: recorded(dcl.Version{Version: 4, Status: dcl.Certified})}, policy: strict, want: Refuse, codes: []Code{Uncertified}},
+		"not asked for":                  {claim: lamp(3), known: Known{Ledger: &dcl.Product{From: 4}}, policy: strict, want: Admit},
 		"outdated and revoked":           {claim: lamp(1), known: Known{Statements: []Statement{says("house")}, Ledger: recorded(dcl.Version{Version: 1, Status: dcl.Revoked})}, policy: patient, want: Quarantine, codes: []Code{Outdated, Revoked}, update: 5},
 		"a weaker reason last":           {claim: lamp(1), known: Known{Statements: []Statement{says("house")}, Ledger: recorded(dcl.Version{Version: 1})}, want: Quarantine, codes: []Code{Outdated, Uncertified}, update: 5},
 		"newest is recalled elsewhere":   {claim: lamp(4), known: Known{Statements: []Statement{says("house")}, Ledger: recorded(dcl.Version{Version: 5, Status: dcl.Revoked})}, want: Admit, codes: []Code{Uncertified}},
@@ -80,14 +81,43 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestSelfReported(t *testing.T) {
-	c := lamp(5)
-	if Decide(c, Known{}, Policy{}).Attested {
-		t.Error("its own word is taken for attested")
-	}
-	c.Attested = true
-	if !Decide(c, Known{}, Policy{}).Attested {
-		t.Error("attested, and taken for its own word")
+// TestAttested has a device tell by its attestation what it runs.
+func TestAttested(t *testing.T) {
+	ledger := recorded(dcl.Version{Version: 4, Status: dcl.Certified, Firmware: "0a0b"})
+	ledger.Versions = append(ledger.Versions, dcl.Version{Version: 5, Status: dcl.Certified, Firmware: "Cws="}, dcl.Version{Version: 6, Status: dcl.Certified, Firmware: "raw"})
+	house := Statement{From: "house", Product: manifest.Product{Releases: []manifest.Release{{Version: 7, Firmware: "07"}}}}
+	strict := Policy{Uncertified: Refuse}
+	for name, c := range map[string]struct {
+		version  uint32
+		firmware string
+		known    Known
+		want     uint32
+		attested bool
+		verdict  Verdict
+		code     Code
+	}{
+		"nobody tells":         {4, "\x0a\x0b", Known{}, 4, false, Admit, Unknown},
+		"it gives none":        {4, "", Known{Ledger: ledger}, 4, false, Admit, ""},
+		"in hex":               {4, "\x0a\x0b", Known{Ledger: ledger}, 4, true, Admit, ""},
+		"of another, base64":   {5, "\x0b\x0b", Known{Ledger: ledger}, 5, true, Admit, ""},
+		"as it is":             {6, "raw", Known{Ledger: ledger}, 6, true, Admit, ""},
+		"a repository's":       {7, "\x07", Known{Statements: []Statement{house}}, 7, true, Admit, ""},
+		"it lies":              {6, "\x0a\x0b", Known{Ledger: ledger}, 4, true, Quarantine, Other},
+		"it lies, and is told": {6, "\x07", Known{Ledger: ledger, Statements: []Statement{house}}, 7, true, Refuse, Other},
+		"nobody knows it":      {6, "\x99", Known{Ledger: ledger}, 6, false, Refuse, Unheard},
+	} {
+		t.Run(name, func(t *testing.T) {
+			claim := lamp(c.version)
+			claim.Firmware = []byte(c.firmware)
+			d := Decide(claim, c.known, strict)
+			var code Code
+			if len(d.Reasons) > 0 {
+				code = d.Reasons[0].Code
+			}
+			if d.Version != c.want || d.Attested != c.attested || d.Verdict != c.verdict && c.code != Unknown || code != c.code {
+				t.Errorf("version %d, attested %v, %v: %+v", d.Version, d.Attested, d.Verdict, d.Reasons)
+			}
+		})
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 // outdated one that is in good standing has the policy's grace, once. Who knows
 // less than whoever had it quarantined lets it out only with another version:
 // settled says of a source that the home still believes it.
-func (d *Decision) Standing(c Claim, had *fabric.Standing, now time.Time, settled func(source string) bool) fabric.Standing {
-	s := fabric.Standing{Verdict: min(d.Verdict, Quarantine), Version: c.Version, Attested: d.Attested}
+func (d *Decision) Standing(had *fabric.Standing, now time.Time, settled func(source string) bool) fabric.Standing {
+	s := fabric.Standing{Verdict: min(d.Verdict, Quarantine), Version: d.Version, Evidence: d.Evidence[:min(len(d.Evidence), fabric.MaxSources+1)], Attested: d.Attested}
 	for _, r := range d.Reasons[:min(len(d.Reasons), fabric.MaxReasons)] {
 		s.Reasons = append(s.Reasons, fabric.FirmwareReason{Code: string(r.Code), From: fabric.Cut(r.From), Text: fabric.Cut(r.Text)})
 	}
@@ -30,7 +30,7 @@ func (d *Decision) Standing(c Claim, had *fabric.Standing, now time.Time, settle
 			s.Verdict = Admit
 		}
 	}
-	if s.Verdict == Admit && had != nil && had.Verdict == Quarantine && had.Version == c.Version && d.deaf(had, settled) {
+	if s.Verdict == Admit && had != nil && had.Verdict == Quarantine && had.Version == d.Version && d.deaf(had, settled) {
 		return *had
 	}
 	return s
@@ -39,12 +39,17 @@ func (d *Decision) Standing(c Claim, had *fabric.Standing, now time.Time, settle
 // deaf reports whether somebody who spoke against a device was not heard now.
 func (d *Decision) deaf(had *fabric.Standing, settled func(string) bool) bool {
 	return slices.ContainsFunc(had.Reasons, func(r fabric.FirmwareReason) bool {
-		return r.From != "" && (r.From == ledger || settled(r.From)) && !slices.Contains(d.Heard, r.From)
+		return r.From != "" && (r.From == Ledger || settled(r.From)) && !d.heard(r.From)
 	})
 }
 
+// heard reports whether somebody spoke of the device's product.
+func (d *Decision) heard(who string) bool {
+	return slices.ContainsFunc(d.Evidence, func(e fabric.Evidence) bool { return e.From == who })
+}
+
 // Same reports whether two standings differ in nothing that a person or a
-// device would notice.
+// device would notice: what is said again, newly signed, is the same.
 func Same(a, b *fabric.Standing) bool {
 	if a == nil || b == nil {
 		return a == b

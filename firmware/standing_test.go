@@ -1,7 +1,6 @@
 package firmware
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,8 +34,8 @@ func TestStanding(t *testing.T) {
 		"no grace":                    {final, good, 0, Quarantine, 0},
 		"updated before the deadline": {Decision{Verdict: Admit}, &fabric.Standing{Verdict: Admit, Deadline: 1_000_000 + hour}, time.Minute, Admit, 0},
 	} {
-		s := c.d.Standing(lamp(1), c.had, now.Add(c.after), nil)
-		if s.Verdict != c.want || s.Deadline != c.deadline || s.Version != 1 || len(s.Reasons) != len(c.d.Reasons) {
+		s := c.d.Standing(c.had, now.Add(c.after), nil)
+		if s.Verdict != c.want || s.Deadline != c.deadline || s.Version != c.d.Version || len(s.Reasons) != len(c.d.Reasons) {
 			t.Errorf("%s: %+v", name, s)
 		}
 	}
@@ -44,7 +43,7 @@ func TestStanding(t *testing.T) {
 
 // TestLetOut has a gateway decide that knows less than the one before, or more.
 func TestLetOut(t *testing.T) {
-	had := &fabric.Standing{Verdict: Quarantine, Version: 1, Reasons: []fabric.FirmwareReason{{Code: string(Recalled), From: "house"}, {Code: string(Revoked), From: ledger}}}
+	had := &fabric.Standing{Verdict: Quarantine, Version: 1, Reasons: []fabric.FirmwareReason{{Code: string(Recalled), From: "house"}, {Code: string(Revoked), From: Ledger}}}
 	believed := func(source string) bool { return source == "house" }
 	for name, c := range map[string]struct {
 		heard   []string
@@ -54,18 +53,21 @@ func TestLetOut(t *testing.T) {
 	}{
 		"who spoke is not heard":       {nil, 1, believed, Quarantine},
 		"only one of them is":          {[]string{"house"}, 1, believed, Quarantine},
-		"only the ledger is":           {[]string{ledger}, 1, believed, Quarantine},
-		"both took it back":            {[]string{"house", ledger}, 1, believed, Admit},
-		"one is not believed any more": {[]string{ledger}, 1, func(string) bool { return false }, Admit},
+		"only the ledger is":           {[]string{Ledger}, 1, believed, Quarantine},
+		"both took it back":            {[]string{"house", Ledger}, 1, believed, Admit},
+		"one is not believed any more": {[]string{Ledger}, 1, func(string) bool { return false }, Admit},
 		"another version":              {nil, 2, believed, Admit},
 	} {
-		d := Decision{Verdict: Admit, Heard: c.heard}
-		if s := d.Standing(lamp(c.version), had, time.Now(), c.settled); s.Verdict != c.want {
+		d := Decision{Verdict: Admit, Version: c.version}
+		for _, who := range c.heard {
+			d.Evidence = append(d.Evidence, fabric.Evidence{From: who})
+		}
+		if s := d.Standing(had, time.Now(), c.settled); s.Verdict != c.want {
 			t.Errorf("%s: %v", name, s.Verdict)
 		}
 	}
-	if d := Decide(lamp(4), Known{Statements: []Statement{says("house")}, Ledger: recorded(dcl.Version{Version: 4})}, Policy{}); !slices.Equal(d.Heard, []string{"house", ledger}) {
-		t.Errorf("heard %v", d.Heard)
+	if d := Decide(lamp(4), Known{Statements: []Statement{says("house")}, Ledger: recorded(dcl.Version{Version: 4})}, Policy{}); !d.heard("house") || !d.heard(Ledger) || d.heard("vendor") {
+		t.Errorf("heard %v", d.Evidence)
 	}
 }
 
@@ -75,7 +77,7 @@ func TestStandingBounds(t *testing.T) {
 	for range fabric.MaxReasons + 1 {
 		d.Reasons = append(d.Reasons, Reason{Recalled, Quarantine, "house", strings.Repeat("ä", fabric.MaxText)})
 	}
-	s := d.Standing(lamp(1), nil, time.Now(), nil)
+	s := d.Standing(nil, time.Now(), nil)
 	if len(s.Reasons) != fabric.MaxReasons || len(s.Reasons[0].Text) > fabric.MaxText || !strings.HasPrefix(s.Reasons[0].Text, "ää") || len(s.Update.SHA256) != 32 || s.Update.Size != 9 {
 		t.Errorf("%+v", s)
 	}

@@ -1,15 +1,17 @@
 package firmware
 
 import (
+	"slices"
+
 	"gatehouse/firmware/dcl"
 	"gatehouse/firmware/manifest"
 )
 
 // next is the image that brings a device nearest to the newest version that may
 // run: at once, or over others that it can go to. A statement that has expired
-// gives none: there may be a newer one.
+// gives none: there may be a newer one. The ledger's comes last.
 func next(c Claim, k Known) *Target {
-	for _, s := range k.Statements {
+	for _, s := range append(slices.Clone(k.Statements), listed(k.Ledger)) {
 		if s.Expired {
 			continue
 		}
@@ -31,6 +33,25 @@ func next(c Claim, k Known) *Target {
 		}
 	}
 	return nil
+}
+
+// listed is the ledger's record of a product as a statement: of what was
+// certified, the images that can be checked.
+func listed(p *dcl.Product) (s Statement) {
+	s.From = Ledger
+	if p == nil {
+		return s
+	}
+	for _, v := range p.Versions {
+		if o := v.OTA; v.Status == dcl.Certified && o != nil && o.DigestType == dcl.SHA256 && len(o.Digest) == len(manifest.Digest{}) && o.Size > 0 && o.Size <= manifest.MaxImage {
+			r := manifest.Release{Version: v.Version, Name: v.VersionString, SHA256: manifest.Digest(o.Digest), Size: int64(o.Size)}
+			if o.MaxApplicable > 0 {
+				r.Applies = &manifest.Range{Min: o.MinApplicable, Max: o.MaxApplicable}
+			}
+			s.Product.Releases = append(s.Product.Releases, r)
+		}
+	}
+	return s
 }
 
 // furthest is the newest version that can be reached from one. Versions only

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"errors"
 
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/matter/datamodel"
@@ -16,6 +17,9 @@ import (
 type software struct {
 	version uint32
 	text    string
+	// firmware is the information in its attestation, since it was met.
+	firmware []byte
+	attested bool
 }
 
 // heard takes a device's version from what it reports.
@@ -26,7 +30,9 @@ func (k *Keeper) heard(n cert.NodeID, r *interaction.Report) {
 	basic := func(id interaction.AttributeID) interaction.AttributePath {
 		return interaction.Attribute(datamodel.RootEndpoint, datamodel.BasicInformation, id)
 	}
+	before := s.version
 	if r.Decode(basic(datamodel.BasicSoftwareVersion), &s.version) == nil {
+		s.attested = s.attested && s.version == before
 		k.own.software[n] = s
 	}
 	if r.Decode(basic(datamodel.BasicSoftwareVersionString), &s.text) == nil {
@@ -52,9 +58,13 @@ func (k *Keeper) judge(ctx context.Context, n cert.NodeID) error {
 	}
 	facts := d.Facts
 	facts.SoftwareVersion, facts.SoftwareString = runs.version, runs.text
-	claim, decision := k.c.Decide(s, d.Zone, facts)
-	settled := func(source string) bool { return s.Firmware != nil && s.Firmware.Sources[source] != nil }
-	if standing := decision.Standing(claim, d.Standing, k.c.Now(), settled); !firmware.Same(&standing, d.Standing) {
+	if len(facts.Firmware) > 0 {
+		var err error
+		if facts.Firmware, err = k.attest(ctx, n, facts); err != nil {
+			return err
+		}
+	}
+	if _, standing := k.c.Judge(s, d.Zone, facts, d.Standing); !firmware.Same(&standing, d.Standing) {
 		next, err := k.c.Ledger.Propose(ctx, fabric.Command{Judge: &fabric.Judge{Node: n, Gateway: k.c.Identity().Node, Standing: standing, Facts: &facts}})
 		if err != nil {
 			return commissioner.Explain(err, commissioner.CodeCommit)
@@ -65,6 +75,34 @@ func (k *Keeper) judge(ctx context.Context, n cert.NodeID) error {
 		k.c.Log.Info("decided on a device's software", "device", n, "version", runs.version, "verdict", d.Standing.Verdict, "reasons", standing.Reasons)
 	}
 	return k.enforce(ctx, d)
+}
+
+// attest has a device that gives firmware information give it again, once since
+// it was met: it may have restarted with other software.
+func (k *Keeper) attest(ctx context.Context, n cert.NodeID, f fabric.Facts) (information []byte, err error) {
+	k.own.mu.Lock()
+	runs := k.own.software[n]
+	k.own.mu.Unlock()
+	if runs.attested {
+		return runs.firmware, nil
+	}
+	err = k.do(ctx, n, false, func(s *exchange.Session) error {
+		information, err = k.c.Attest(ctx, s, f)
+		return err
+	})
+	if refused := new(commissioner.Failure); errors.As(err, &refused) && len(refused.Reasons) > 0 { // its word alone does not count any more
+		k.c.Log.Warn("a device does not prove anew what it is", "device", n, "err", err)
+		information, err = f.Firmware, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	k.own.mu.Lock()
+	defer k.own.mu.Unlock()
+	runs = k.own.software[n]
+	runs.firmware, runs.attested = information, true
+	k.own.software[n] = runs
+	return information, nil
 }
 
 // enforce writes a device's access list as its standing has it, and reads it

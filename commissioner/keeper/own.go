@@ -190,6 +190,9 @@ func (k *Keeper) meetDevice(ctx context.Context, n cert.NodeID) (sub *interactio
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	k.own.mu.Lock()
+	delete(k.own.software, n) // it may have restarted
+	k.own.mu.Unlock()
 	err = k.do(ctx, n, false, func(s *exchange.Session) (err error) {
 		sub, err = k.c.Engine.Subscribe(ctx, s, interaction.SubscribeRequest{Keep: true, MaxInterval: uint16(reportWithin / time.Second),
 			Attributes: []interaction.AttributePath{{}}, FabricFiltered: true}, func(r *interaction.Report) { k.heard(n, r) })

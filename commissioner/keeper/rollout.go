@@ -85,15 +85,16 @@ func (u *Updates) push(ctx context.Context, d *fabric.Device) error {
 	i := d.Standing.Update
 	w, now := u.way(d.Node, ota.Digest(i.SHA256)), u.k.c.Now()
 	if w.told.IsZero() || !w.installs() && min(now.Sub(w.told), now.Sub(w.moved)) > tellAgain {
+		if w.told.IsZero() { // before the device can have gone further
+			u.Report(d.Node, ota.Progress{Offer: ota.Offer{Version: i.Version, VersionString: i.Name, Image: w.image}, State: ota.Announced})
+		}
 		if err := u.k.Announce(ctx, d.Node); err != nil {
 			if f := commissioner.Explain(err, commissioner.CodeProtocol); f.Code == commissioner.CodeNotUpdatable {
 				return u.fail(ctx, d, f.Error(), false)
 			}
 			return err
 		}
-		if u.set(d.Node, func(w *way) { w.told = now }); w.told.IsZero() {
-			u.Report(d.Node, ota.Progress{Offer: ota.Offer{Version: i.Version, VersionString: i.Name, Image: w.image}, State: ota.Announced})
-		}
+		u.set(d.Node, func(w *way) { w.told = now })
 	}
 	return u.stalled(ctx, d, false)
 }

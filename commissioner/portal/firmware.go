@@ -21,6 +21,9 @@ type Firmware struct {
 	Sources []FirmwareSource                  `json:"sources"`
 	Ledger  string                            `json:"ledger,omitempty"` // node that may be asked; empty: none
 	Records int                               `json:"records"`          // of products, from the ledger
+	Oldest  *time.Time                        `json:"oldest_record,omitempty"`
+	// LedgerError is why the ledger could not be asked last.
+	LedgerError string `json:"ledger_error,omitempty"`
 }
 
 // FirmwareSource is a repository of signed statements, and how fresh this
@@ -49,13 +52,14 @@ type Standing struct {
 	Update   string                  `json:"update,omitempty"`   // version that it is to have
 	Deadline *time.Time              `json:"deadline,omitempty"` // by which
 	Enforced bool                    `json:"enforced"`           // the device was seen to be as the verdict has it
+	Evidence []fabric.Evidence       `json:"evidence,omitempty"`
 }
 
 func standing(s *fabric.Standing) *Standing {
 	if s == nil {
 		return nil
 	}
-	v := &Standing{Verdict: s.Verdict.String(), Since: time.UnixMilli(s.Since).UTC(), Version: s.Version, Attested: s.Attested, Reasons: s.Reasons, Enforced: s.Enforced}
+	v := &Standing{Verdict: s.Verdict.String(), Since: time.UnixMilli(s.Since).UTC(), Version: s.Version, Attested: s.Attested, Reasons: s.Reasons, Enforced: s.Enforced, Evidence: s.Evidence}
 	if s.Update != nil {
 		v.Update = s.Update.Name
 	}
@@ -68,7 +72,12 @@ func standing(s *fabric.Standing) *Standing {
 
 func (p *Portal) firmware(w http.ResponseWriter, _ *http.Request) error {
 	s := p.C.Ledger.State()
-	f := Firmware{Zones: map[string]*fabric.FirmwarePolicy{}, Sources: []FirmwareSource{}, Records: p.L.Records()}
+	f := Firmware{Zones: map[string]*fabric.FirmwarePolicy{}, Sources: []FirmwareSource{}, Records: p.L.Records().Products}
+	if r := p.L.Records(); r.Products > 0 || r.Err != nil {
+		if f.Oldest = when(r.Oldest); r.Err != nil {
+			f.LedgerError = r.Err.Error()
+		}
+	}
 	if s.Firmware != nil {
 		f.Policy, f.Ledger = s.Firmware.Policy, s.Firmware.Ledger
 	}

@@ -142,7 +142,12 @@ func (d *Device) attest(_ context.Context, r *interaction.Request, fields tlv.Ra
 		return invalid()
 	}
 	challenge := r.Session.Challenge()
-	elements, signature := d.attestation.Attest(challenge[:], d.cfg.Hostile.nonce(req.Nonce[:]))
+	attestation := *d.attestation
+	if d.cfg.Firmware != nil {
+		version, _ := d.Software()
+		attestation.Firmware = d.cfg.Firmware(version)
+	}
+	elements, signature := attestation.Attest(challenge[:], d.cfg.Hostile.nonce(req.Nonce[:]))
 	return &datamodel.AttestationResponse{Elements: elements, Signature: signature}, interaction.StatusIB{}
 }
 

@@ -44,9 +44,10 @@ type Config struct {
 	SerialNumber string        // tells devices of one maker apart
 	Software     uint32        // that it runs at first
 	SoftwareText string
-	MaxFabrics   int               // 0: defaultFabrics
-	FailSafe     uint16            // s, that it proposes; 0: failSafeSeconds
-	Maker        *attesttest.Maker // who attests it
+	Firmware     func(version uint32) []byte // firmware information in its attestation; nil: it gives none
+	MaxFabrics   int                         // 0: defaultFabrics
+	FailSafe     uint16                      // s, that it proposes; 0: failSafeSeconds
+	Maker        *attesttest.Maker           // who attests it
 	Hostile      Mode
 	Link         radio.Link
 	Port         uint16      // where the link listens

@@ -77,7 +77,7 @@ func (c *Client) Product(ctx context.Context, vendor, product uint16, from uint3
 	if m.Model.VID != vendor || m.Model.PID != product || err == nil && (l.VID != vendor || l.PID != product) {
 		return nil, fmt.Errorf("the compliance ledger answers for another product than %04X/%04X", vendor, product)
 	}
-	p := &Product{VendorID: vendor, ProductID: product, Name: cut(m.Model.ProductName), Fetched: c.Now().UnixMilli()}
+	p := &Product{VendorID: vendor, ProductID: product, Name: cut(m.Model.ProductName), Fetched: c.Now().UnixMilli(), From: from}
 	slices.Sort(l.SoftwareVersions)
 	for _, n := range slices.Compact(l.SoftwareVersions) {
 		if n < from {
@@ -108,7 +108,7 @@ func (c *Client) version(ctx context.Context, vendor, product uint16, n uint32) 
 			OTAChecksum                                                string      // base64
 			OTAChecksumType                                            uint8
 			MinApplicableSoftwareVersion, MaxApplicableSoftwareVersion uint32
-			ReleaseNotesURL                                            string
+			ReleaseNotesURL, FirmwareInformation                       string
 		}
 	}
 	if err := c.get(ctx, fmt.Sprintf("/dcl/model/versions/%d/%d/%d", vendor, product, n), &m); err != nil {
@@ -118,7 +118,7 @@ func (c *Client) version(ctx context.Context, vendor, product uint16, n uint32) 
 	if r.VID != vendor || r.PID != product || r.SoftwareVersion != n {
 		return nil, errors.New("the compliance ledger answers for another one")
 	}
-	v := &Version{Version: n, VersionString: cut(r.SoftwareVersionString), Invalid: !r.SoftwareVersionValid, ReleaseNotes: cut(r.ReleaseNotesURL)}
+	v := &Version{Version: n, VersionString: cut(r.SoftwareVersionString), Invalid: !r.SoftwareVersionValid, ReleaseNotes: cut(r.ReleaseNotesURL), Firmware: r.FirmwareInformation}
 	if r.OTAURL != "" {
 		digest, err := base64.StdEncoding.DecodeString(r.OTAChecksum)
 		size, err2 := strconv.ParseUint(cmp.Or(string(r.OTAFileSize), "0"), 10, 64)

@@ -20,6 +20,7 @@ const (
 	maxProducts = 4000    // in a snapshot
 	maxSnapshot = 32 << 20
 	maxText     = 256 // octets
+	maxFirmware = 512 // octets; the ledger's own limit
 )
 
 // Status is how far the certification of a software version is.
@@ -52,7 +53,11 @@ type Version struct {
 	Invalid       bool   `json:"invalid,omitempty"` // its vendor took it back
 	OTA           *OTA   `json:"ota,omitempty"`
 	ReleaseNotes  string `json:"release_notes,omitempty"`
+	Firmware      string `json:"firmware,omitempty"` // firmware information of a device's attestation that runs it, as published
 }
+
+// SHA256 is the one DigestType that we can check.
+const SHA256 = 1
 
 // OTA is where a version's image is.
 type OTA struct {
@@ -69,8 +74,9 @@ type Product struct {
 	VendorID  uint16    `json:"vendor_id"`
 	ProductID uint16    `json:"product_id"`
 	Name      string    `json:"name"`
-	Fetched   int64     `json:"fetched"`  // when the ledger was asked, Unix ms
-	Versions  []Version `json:"versions"` // ascending
+	Fetched   int64     `json:"fetched"`        // when the ledger was asked, Unix ms
+	From      uint32    `json:"from,omitempty"` // the lowest version that it was asked for
+	Versions  []Version `json:"versions"`       // ascending
 }
 
 // Find is the record of one version; nil if there is none.
@@ -92,7 +98,7 @@ func (p *Product) check() error {
 		switch o := v.OTA; {
 		case i > 0 && v.Version <= p.Versions[i-1].Version:
 			return fmt.Errorf("versions %d and %d of product %04X/%04X are out of order", p.Versions[i-1].Version, v.Version, p.VendorID, p.ProductID)
-		case len(v.VersionString) > maxText || len(v.Reason) > maxText || len(v.ReleaseNotes) > maxText:
+		case len(v.VersionString) > maxText || len(v.Reason) > maxText || len(v.ReleaseNotes) > maxText || len(v.Firmware) > maxFirmware:
 			return fmt.Errorf("a text of version %d of product %04X/%04X is longer than %d octets", v.Version, p.VendorID, p.ProductID, maxText)
 		case v.Status > Unlisted:
 			return fmt.Errorf("version %d of product %04X/%04X has %v, which is unknown", v.Version, p.VendorID, p.ProductID, v.Status)

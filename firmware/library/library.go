@@ -2,7 +2,8 @@
 // home's sources, the ledger's records, and the images that it has fetched.
 //
 // It promises that what it knows can be read without a network and at once, and
-// that nothing is fetched but by Refresh, Ask and Image. It decides nothing.
+// that nothing is fetched but by Refresh, Ask, Learn and Image. It decides
+// nothing.
 package library
 
 import (
@@ -28,6 +29,10 @@ import (
 	"gatehouse/firmware/shelf"
 )
 
+// The ledger is asked for a product once a day; where that failed, or the ledger
+// has none, again after an hour.
+const askEvery, askAgain = 24 * time.Hour, time.Hour
+
 // Room is how many octets of images are kept where nobody says more.
 const Room = 512 << 20
 
@@ -48,6 +53,8 @@ type Library struct {
 	sources map[string]*source
 	ledger  string // node that may be asked
 	records *dcl.Snapshot
+	asked   map[uint32]time.Time // when, by vendor and product
+	askErr  error                // of the last time
 }
 
 // source is one of the home's.
@@ -66,7 +73,7 @@ func Open(cfg Config) (*Library, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Library{cfg: cfg, Shelf: s, sources: make(map[string]*source)}
+	l := &Library{cfg: cfg, Shelf: s, sources: make(map[string]*source), asked: make(map[uint32]time.Time)}
 	f, err := os.Open(l.ledgerFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
@@ -155,7 +162,7 @@ func (l *Library) Known(vendor, product uint16) (k firmware.Known) {
 			continue
 		}
 		if st, ok := s.client.Product(vendor, product); ok {
-			k.Statements = append(k.Statements, firmware.Statement{From: s.of.Name, Product: st.Product, Expired: st.Expired})
+			k.Statements = append(k.Statements, firmware.Statement{From: s.of.Name, Product: st.Product, Expired: st.Expired, Signed: s.client.Status().Signed, SHA256: st.SHA256})
 		}
 	}
 	l.mu.Lock()
@@ -180,6 +187,34 @@ func (l *Library) Ask(ctx context.Context, vendor, product uint16, from uint32) 
 		return err
 	}
 	return l.keep(p)
+}
+
+// Learn asks the ledger for a product that a device of a version is of, unless
+// the home does not let it, or it was asked lately.
+func (l *Library) Learn(ctx context.Context, vendor, product uint16, version uint32) error {
+	l.mu.Lock()
+	have, age := l.records.Product(vendor, product, l.cfg.Now())
+	key, now := uint32(vendor)<<16|uint32(product), l.cfg.Now()
+	fresh := l.ledger == "" || have != nil && have.From <= version && age < askEvery || now.Before(l.asked[key].Add(askAgain))
+	if !fresh {
+		l.asked[key] = now
+	}
+	from := version
+	if have != nil {
+		from = min(from, have.From)
+	}
+	l.mu.Unlock()
+	if fresh {
+		return nil
+	}
+	err := l.Ask(ctx, vendor, product, from)
+	if errors.Is(err, dcl.ErrUnknown) {
+		return nil // nobody has spoken of it yet
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.askErr = err
+	return err
 }
 
 // Import takes a snapshot of the ledger.
@@ -219,19 +254,55 @@ func (l *Library) Image(ctx context.Context, vendor uint16, i *fabric.FirmwareIm
 	l.mu.Lock()
 	s := l.sources[i.From]
 	l.mu.Unlock()
-	if s == nil || s.client == nil {
+	var fetch func(io.Writer) error
+	switch {
+	case i.From == firmware.Ledger:
+		fetch = func(w io.Writer) error { return l.listed(ctx, vendor, i, w) }
+	case s == nil || s.client == nil:
 		return nil, fmt.Errorf("the image's source %q: %w", i.From, shelf.ErrAbsent)
+	default:
+		fetch = func(w io.Writer) error {
+			return s.client.Image(ctx, vendor, manifest.Release{Version: i.Version, Name: i.Name, SHA256: manifest.Digest(d), Size: i.Size}, w)
+		}
 	}
 	r, w := io.Pipe()
-	go func() {
-		w.CloseWithError(s.client.Image(ctx, vendor, manifest.Release{Version: i.Version, Name: i.Name, SHA256: manifest.Digest(d), Size: i.Size}, w))
-	}()
+	go func() { w.CloseWithError(fetch(w)) }()
 	err = l.Shelf.Put(r, d, i.Size)
 	r.CloseWithError(err)
 	if err != nil {
 		return nil, fmt.Errorf("fetch the image from %q: %w", i.From, err)
 	}
 	return l.Shelf.Open(d)
+}
+
+// listed fetches an image from where the ledger says that it is. Whether it is
+// that image, the shelf checks.
+func (l *Library) listed(ctx context.Context, vendor uint16, i *fabric.FirmwareImage, w io.Writer) error {
+	l.mu.Lock()
+	consent, url := l.ledger != "", ""
+	for _, p := range l.records.All() {
+		if v := p.Find(i.Version); p.VendorID == vendor && v != nil && v.OTA != nil && string(v.OTA.Digest) == string(i.SHA256) {
+			url = v.OTA.URL
+		}
+	}
+	l.mu.Unlock()
+	switch {
+	case !consent:
+		return ErrNoConsent
+	case url == "":
+		return fmt.Errorf("the %s has no such image: %w", firmware.Ledger, shelf.ErrAbsent)
+	}
+	from, err := manifest.HTTPS(url, l.cfg.HTTP)
+	if err != nil {
+		return err
+	}
+	r, err := from.Fetch(ctx, "", i.Size)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(w, io.LimitReader(r, i.Size+1)) // which is one too many, if there is more
+	return err
 }
 
 // Status is how fresh a source is.
@@ -243,11 +314,24 @@ type Status struct {
 // Code names why a source could not be refreshed; empty: it could.
 func (s Status) Code() manifest.Code { return manifest.CodeOf(s.Err) }
 
-// Records is of how many products there are records of the ledger.
-func (l *Library) Records() int {
+// Records is what is known from the ledger.
+type Records struct {
+	Products int
+	Oldest   time.Time // when the ledger was asked for the oldest; zero: there is none
+	Err      error     // of the last attempt to ask
+}
+
+// Records is what is known from the ledger.
+func (l *Library) Records() Records {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.records.Len()
+	r := Records{Products: l.records.Len(), Err: l.askErr}
+	for _, p := range l.records.All() {
+		if at := time.UnixMilli(p.Fetched); r.Oldest.IsZero() || at.Before(r.Oldest) {
+			r.Oldest = at
+		}
+	}
+	return r
 }
 
 // Status is how fresh all sources are.

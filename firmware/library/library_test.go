@@ -90,7 +90,7 @@ func TestSource(t *testing.T) {
 	if d.Verdict != firmware.Quarantine || d.Update == nil || d.Update.From != "house" {
 		t.Fatalf("%+v", d)
 	}
-	s := d.Standing(old(), nil, h.clock, nil)
+	s := d.Standing(nil, h.clock, nil)
 	i, err := l.Image(t.Context(), vendor, s.Update)
 	must(t, err)
 	if i.Header.Version != 2 || i.Size() != int64(len(h.image)) {

@@ -51,6 +51,7 @@ const (
 type Statement struct {
 	Product
 	Role    string    // "targets", or a vendor's
+	SHA256  Digest    // of the document
 	Expires time.Time // when the first of the signatures that it rests on expires
 	Expired bool      // at the time of asking
 }

@@ -24,6 +24,7 @@ const (
 	MaxName     = 64  // Matter: SoftwareVersionString
 	MaxNotes    = 256 // Matter: ReleaseNotesURL
 	MaxImage    = 64 << 20
+	MaxFirmware = 512
 	maxDepth    = 8
 )
 
@@ -69,6 +70,7 @@ type Release struct {
 	SHA256   Digest    `json:"sha256"`             // of the whole image, header included
 	Size     int64     `json:"size"`               // octets
 	Notes    string    `json:"notes,omitempty"`    // an https URL for people
+	Firmware string    `json:"firmware,omitempty"` // firmware information in the attestation of a device that runs it, in hex
 }
 
 // Range is software versions, ends included.
@@ -175,6 +177,9 @@ func (r *Release) check() error {
 		return fmt.Errorf("applies to versions %d to %d", r.Applies.Min, r.Applies.Max)
 	case r.Hardware != nil && r.Hardware.Min > r.Hardware.Max:
 		return fmt.Errorf("for hardware versions %d to %d", r.Hardware.Min, r.Hardware.Max)
+	}
+	if b, err := hex.DecodeString(r.Firmware); err != nil || len(b) > MaxFirmware {
+		return fmt.Errorf("the firmware information is not hex of at most %d octets", MaxFirmware)
 	}
 	if err := text("the version's name", r.Name, MaxName); err != nil {
 		return err

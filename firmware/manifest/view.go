@@ -58,7 +58,7 @@ func (p *pass) products() error {
 		if p.view.expires.Before(expires) {
 			expires = p.view.expires
 		}
-		p.view.products[name] = &Statement{Product: *product, Role: role, Expires: expires}
+		p.view.products[name] = &Statement{Product: *product, Role: role, SHA256: hash, Expires: expires}
 	}
 	return nil
 }

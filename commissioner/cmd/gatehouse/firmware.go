@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -83,10 +84,17 @@ func showFirmware(f portal.Firmware) {
 			fmt.Printf("%s: %s\n", s.Name, s.Error)
 		}
 	}
+	known := fmt.Sprintf("%d records are known", f.Records)
+	if f.Oldest != nil {
+		known += ", the oldest of " + day(f.Oldest)
+	}
 	if f.Ledger == "" {
-		fmt.Printf("the compliance ledger is not asked; %d records are known\n", f.Records)
+		fmt.Println("the compliance ledger is not asked;", known)
 	} else {
-		fmt.Printf("the compliance ledger is asked at %s; %d records are known\n", f.Ledger, f.Records)
+		fmt.Printf("the compliance ledger is asked at %s; %s\n", f.Ledger, known)
+	}
+	if f.LedgerError != "" {
+		fmt.Println("the compliance ledger:", f.LedgerError)
 	}
 }
 
@@ -194,6 +202,26 @@ const (
 	refreshRetry = time.Hour
 )
 
+// learn asks the ledger, where the home lets it, for the products of its
+// devices, from the oldest version that runs on.
+func learn(ctx context.Context, l *library.Library, s *fabric.State) error {
+	type product struct{ vendor, id uint16 }
+	oldest := make(map[product]uint32)
+	for _, d := range s.Devices {
+		of := product{d.Facts.VendorID, d.Facts.ProductID}
+		if v, ok := oldest[of]; !ok || d.Facts.SoftwareVersion < v {
+			oldest[of] = d.Facts.SoftwareVersion
+		}
+	}
+	var failed error
+	for of, version := range oldest {
+		if err := l.Learn(ctx, of.vendor, of.id, version); err != nil {
+			failed = fmt.Errorf("ask the compliance ledger for %04X/%04X: %w", of.vendor, of.id, err)
+		}
+	}
+	return failed
+}
+
 // keepLibrary keeps what the gateway knows of firmware in line with what the
 // home has settled, and new, until ctx ends.
 func keepLibrary(ctx context.Context, l *library.Library, gateway *gateway, log *slog.Logger) {
@@ -208,7 +236,7 @@ func keepLibrary(ctx context.Context, l *library.Library, gateway *gateway, log 
 		case <-changed:
 		case <-refresh.C:
 			wait := refreshEvery
-			if err := l.Refresh(ctx); err != nil {
+			if err := errors.Join(l.Refresh(ctx), learn(ctx, l, gateway.State())); err != nil {
 				log.Info("not all that is known of firmware is new", "err", err)
 				wait = refreshRetry
 			}
