@@ -50,6 +50,7 @@ var forbidden = []struct{ from, to, why string }{
 	{"radio/btp", "radio/ble", "the transport's machine knows no Bluetooth"},
 	{"commissioner/cmd/gatehouse", "radio/dnssd/dnssdtest", "production code breaks no network"},
 	{"commissioner/cmd/gatehouse", "cluster/wire/wiretest", "production code breaks no network"},
+	{"commissioner/cmd/gatehouse", "cluster/tpm/tpmtest", "production code emulates no TPM"},
 	{"commissioner/cmd/gatehouse", "cluster/chaos", "production code breaks nothing"},
 	{"commissioner/cmd/gatehouse", "cluster/powercut", "production code traces nobody"},
 	{"commissioner/cmd/gatehouse", "cluster/cost", "production code measures nothing"},

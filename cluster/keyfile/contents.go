@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"gatehouse/cluster/tpm"
 	"gatehouse/fabric/cert"
 	"gatehouse/fabric/issuer"
 	"gatehouse/fabric/seal"
@@ -15,7 +16,7 @@ import (
 type contents struct {
 	Node        cert.NodeID `json:"node"`
 	Operational []byte      `json:"operational,omitempty"`
-	InTPM       *object     `json:"operational_tpm2,omitempty"`
+	InTPM       *tpm.Object `json:"operational_tpm2,omitempty"`
 	Sealing     []byte      `json:"sealing"`
 	Before      []byte      `json:"sealing_before,omitempty"`
 }
@@ -24,15 +25,16 @@ type contents struct {
 func (k Keys) encode(key seal.Secret, random io.Reader) ([]byte, error) {
 	c := contents{Node: k.Node}
 	defer c.clear()
-	signer, tpm := k.Operational.(*tpmSigner)
+	signer, inTPM := k.Operational.(*tpm.Signer)
 	private, file := k.Operational.(issuer.PrivateKey)
 	switch {
-	case tpm:
-		c.InTPM = &signer.key
+	case inTPM:
+		o := signer.Object()
+		c.InTPM = &o
 	case file:
 		c.Operational = private.Reveal()
 	}
-	if !tpm && !file || len(k.Sealing) < 1 || len(k.Sealing) > 2 {
+	if !inTPM && !file || len(k.Sealing) < 1 || len(k.Sealing) > 2 {
 		return nil, errors.New("these are not a gateway's keys")
 	}
 	for i, s := range k.Sealing {
@@ -49,10 +51,10 @@ func (k Keys) encode(key seal.Secret, random io.Reader) ([]byte, error) {
 	}
 	defer clear(plain)
 	sealed, err := seal.AES256GCM.Seal(random, key, purpose, plain)
-	if err != nil || !tpm {
+	if err != nil || !inTPM {
 		return sealed, err
 	}
-	return encodeForTPM(signer.tpm, key, sealed)
+	return encodeForTPM(signer.TPM(), key, sealed)
 }
 
 // open is the inverse of sealing contents.

@@ -95,8 +95,8 @@ func New(node cert.NodeID, o Options, random io.Reader) (Keys, error) {
 	k := Keys{Node: node, Sealing: []seal.SealingKey{sealing}, Storage: FileStorage}
 	if d := o.find(); d != nil {
 		k.Storage = TPMStorage
-		if k.Operational, err = newTPMSigner(d); err != nil {
-			return Keys{}, fmt.Errorf("make the gateway's keys in the TPM %s: %w; choose another TPM, or %q", d.path, err, NoTPM)
+		if k.Operational, err = d.NewSigner(); err != nil {
+			return Keys{}, fmt.Errorf("make the gateway's keys in the TPM %s: %w; choose another TPM, or %q", d.Path(), err, NoTPM)
 		}
 		return k, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"gatehouse/cluster/durable"
+	"gatehouse/cluster/tpm"
 	"gatehouse/fabric/seal"
 )
 
@@ -66,8 +67,8 @@ func Settle(dir string, k Keys, current []byte, random io.Reader, step durable.S
 // what failed to be written may be there all the same.
 func (k Keys) kept(dir string) ([]seal.SealingKey, error) {
 	o := Options{TPM: NoTPM}
-	if signer, ok := k.Operational.(*tpmSigner); ok {
-		o.TPM = signer.tpm.path
+	if signer, ok := k.Operational.(*tpm.Signer); ok {
+		o.TPM = signer.TPM().Path()
 	}
 	loaded, err := Load(dir, o)
 	return loaded.Sealing, err

@@ -17,17 +17,21 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 
+	"gatehouse/cluster/tpm"
+	"gatehouse/cluster/tpm/tpmtest"
 	"gatehouse/fabric/cert"
 	"gatehouse/fabric/seal"
 )
+
+func options(e *tpmtest.Emulator) Options { return Options{TPM: e.Socket()} }
 
 // each runs a test with keys in a file and with keys in a TPM.
 func each(t *testing.T, test func(t *testing.T, o Options)) {
 	t.Run("file", func(t *testing.T) { test(t, Options{TPM: NoTPM}) })
 	t.Run("tpm2", func(t *testing.T) {
-		e := newEmulator(t)
-		test(t, e.options())
-		if n := e.loaded(); n != 0 {
+		e := tpmtest.New(t)
+		test(t, options(e))
+		if n := e.Loaded(); n != 0 {
 			t.Errorf("%d objects and sessions were left in the TPM", n)
 		}
 	})
@@ -83,50 +87,22 @@ func TestSigns(t *testing.T) {
 	})
 }
 
-func TestTPMSignsDigestsOnly(t *testing.T) {
-	_, k := created(t, newEmulator(t).options())
-	for _, n := range []int{0, 20, 31, 33, 64} {
-		if _, err := k.Operational.Sign(nil, make([]byte, n), crypto.SHA256); err == nil {
-			t.Errorf("%d octets were signed", n)
-		}
-	}
-	if _, err := k.Operational.Sign(nil, make([]byte, 32), crypto.SHA512_256); err == nil {
-		t.Error("a digest of another hash was signed")
-	}
-}
-
-func TestJoined(t *testing.T) {
-	full := bytes.Repeat([]byte{7}, 32)
-	for _, c := range []struct{ r, s []byte }{{full, full}, {full[:31], full}, {full, full[:30]}, {full[:1], nil}} {
-		got, err := joined(c.r, c.s)
-		if err != nil || !bytes.Equal(bytes.TrimLeft(got[:32], "\x00"), c.r) || !bytes.Equal(bytes.TrimLeft(got[32:], "\x00"), c.s) {
-			t.Errorf("%d and %d octets: %x, %v", len(c.r), len(c.s), got, err)
-		}
-	}
-	long := make([]byte, 33)
-	for _, c := range []struct{ r, s []byte }{{long, full}, {full, long}} {
-		if _, err := joined(c.r, c.s); err == nil {
-			t.Error("too long a number")
-		}
-	}
-}
-
 // TestPowerCycle resets the TPM under a gateway that runs, and under one that
 // is off.
 func TestPowerCycle(t *testing.T) {
-	e := newEmulator(t)
-	dir, k := created(t, e.options())
+	e := tpmtest.New(t)
+	dir, k := created(t, options(e))
 	for range 2 {
 		signs(t, k)
-		e.stop()
+		e.Stop()
 		if _, err := k.Operational.Sign(nil, make([]byte, 32), crypto.SHA256); err == nil {
 			t.Error("a TPM without power signs")
 		}
-		e.start()
+		e.Start()
 		signs(t, k)
-		signs(t, reloaded(t, dir, e.options()))
+		signs(t, reloaded(t, dir, options(e)))
 	}
-	if n := e.loaded(); n != 0 {
+	if n := e.Loaded(); n != 0 {
 		t.Errorf("%d objects and sessions were left in the TPM", n)
 	}
 }
@@ -137,50 +113,50 @@ func TestTPMRefused(t *testing.T) {
 		t.Errorf("new keys in a TPM that is not there: %v", err)
 	}
 	for name, c := range map[string]struct {
-		spoil func(e *emulator, dir string, o *Options) error
+		spoil func(e *tpmtest.Emulator, dir string, o *Options) error
 		want  string
 	}{
-		"another TPM": {func(e *emulator, _ string, o *Options) error {
-			*o = newEmulator(t).options()
+		"another TPM": {func(e *tpmtest.Emulator, _ string, o *Options) error {
+			*o = options(tpmtest.New(t))
 			return nil
-		}, errOtherTPM.Error()},
-		"cleared TPM":       {func(e *emulator, _ string, _ *Options) error { e.clear(); return nil }, errOtherTPM.Error()},
-		"no power":          {func(e *emulator, _ string, _ *Options) error { e.stop(); return nil }, wayOut},
-		"no such TPM":       {func(_ *emulator, _ string, o *Options) error { *o = missing; return nil }, wayOut},
-		"no TPM, they said": {func(_ *emulator, _ string, o *Options) error { o.TPM = NoTPM; return nil }, `"none"`},
-		"cut off": {func(_ *emulator, dir string, _ *Options) error {
+		}, tpm.ErrOther.Error()},
+		"cleared TPM":       {func(e *tpmtest.Emulator, _ string, _ *Options) error { e.Clear(); return nil }, tpm.ErrOther.Error()},
+		"no power":          {func(e *tpmtest.Emulator, _ string, _ *Options) error { e.Stop(); return nil }, wayOut},
+		"no such TPM":       {func(_ *tpmtest.Emulator, _ string, o *Options) error { *o = missing; return nil }, wayOut},
+		"no TPM, they said": {func(_ *tpmtest.Emulator, _ string, o *Options) error { o.TPM = NoTPM; return nil }, `"none"`},
+		"cut off": {func(_ *tpmtest.Emulator, dir string, _ *Options) error {
 			return os.Truncate(filepath.Join(dir, keysFile), 100)
 		}, wayOut},
-		"empty": {func(_ *emulator, dir string, _ *Options) error {
+		"empty": {func(_ *tpmtest.Emulator, dir string, _ *Options) error {
 			return os.Truncate(filepath.Join(dir, keysFile), 0)
 		}, wayOut},
-		"readable by others": {func(_ *emulator, dir string, _ *Options) error {
+		"readable by others": {func(_ *tpmtest.Emulator, dir string, _ *Options) error {
 			return os.Chmod(filepath.Join(dir, keysFile), 0o640)
 		}, "may be read by others"},
 		"key spoilt":      {spoilt(func(f *inTPM) { f.Key.Private[9] ^= 1 }), wayOut},
-		"key missing":     {spoilt(func(f *inTPM) { f.Key = object{} }), wayOut},
+		"key missing":     {spoilt(func(f *inTPM) { f.Key = tpm.Object{} }), wayOut},
 		"contents spoilt": {spoilt(func(f *inTPM) { f.Contents[30] ^= 1 }), wayOut},
 		"no contents":     {spoilt(func(f *inTPM) { f.Contents = nil }), wayOut},
 		"no primary":      {spoilt(func(f *inTPM) { f.Primary = nil }), wayOut},
 	} {
-		e := newEmulator(t)
-		dir, _ := created(t, e.options())
-		o := e.options()
+		e := tpmtest.New(t)
+		dir, _ := created(t, options(e))
+		o := options(e)
 		if err := c.spoil(e, dir, &o); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Load(dir, o); err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, ErrNone) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if e.proc != nil && e.loaded() != 0 {
+		if e.On() && e.Loaded() != 0 {
 			t.Errorf("%s: something was left in the TPM", name)
 		}
 	}
 }
 
 // spoilt changes the keys file.
-func spoilt(change func(*inTPM)) func(*emulator, string, *Options) error {
-	return func(_ *emulator, dir string, _ *Options) error {
+func spoilt(change func(*inTPM)) func(*tpmtest.Emulator, string, *Options) error {
+	return func(_ *tpmtest.Emulator, dir string, _ *Options) error {
 		path := filepath.Join(dir, keysFile)
 		var f inTPM
 		b, err := os.ReadFile(path)
@@ -197,9 +173,9 @@ func spoilt(change func(*inTPM)) func(*emulator, string, *Options) error {
 
 // TestTPMKeepsSecrets looks for secrets on the disk and on the TPM's bus.
 func TestTPMKeepsSecrets(t *testing.T) {
-	e := newEmulator(t)
-	b := newBus(t, e)
-	o := Options{TPM: b.socket}
+	e := tpmtest.New(t)
+	b := tpmtest.NewBus(t, e)
+	o := Options{TPM: b.Socket}
 	dir, k := created(t, o)
 	signs(t, reloaded(t, dir, o))
 	k, err := Renew(dir, k, seal.HybridHPKE1024, seeded(3), nil)
@@ -243,7 +219,7 @@ func TestTPMKeepsSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, secret := range secrets {
-		for where, octets := range map[string][]byte{"the bus": b.heard, "the file": file, "its contents": f.Contents, "its key": f.Key.Private} {
+		for where, octets := range map[string][]byte{"the bus": b.Heard(), "the file": file, "its contents": f.Contents, "its key": f.Key.Private} {
 			for _, form := range [][]byte{secret, []byte(base64.StdEncoding.EncodeToString(secret[:30]))} {
 				if bytes.Contains(octets, form) {
 					t.Errorf("%s is in %s", name, where)
@@ -252,12 +228,12 @@ func TestTPMKeepsSecrets(t *testing.T) {
 		}
 	}
 	// The canary sings: this is the second key, and what would have been seen.
-	key, err := (&tpm{path: o.TPM}).unseal(f.Key)
+	key, err := tpm.At(o.TPM, nil).Unseal(f.Key)
 	if err != nil || !bytes.Equal(key.Reveal(), secrets["the key that was drawn second"]) {
 		t.Errorf("the canary is not what was sealed, %v", err)
 	}
 	// What the TPM itself says of the operational key.
-	blob := tpm2.BytesAs2B[tpm2.TPMTPublic](k.Operational.(*tpmSigner).key.Public)
+	blob := tpm2.BytesAs2B[tpm2.TPMTPublic](k.Operational.(*tpm.Signer).Object().Public)
 	public, err := blob.Contents()
 	if err != nil {
 		t.Fatal(err)
@@ -272,17 +248,17 @@ func TestTPMKeepsSecrets(t *testing.T) {
 // secret passes.
 func TestBusChanged(t *testing.T) {
 	for name, code := range map[string]tpm2.TPMCC{"storage key": tpm2.TPMCCCreatePrimary, "secret": tpm2.TPMCCUnseal} {
-		e := newEmulator(t)
-		b := newBus(t, e)
-		dir, _ := created(t, Options{TPM: b.socket})
+		e := tpmtest.New(t)
+		b := tpmtest.NewBus(t, e)
+		dir, _ := created(t, Options{TPM: b.Socket})
 		lies := 0
-		b.change = func(command, response []byte) {
+		b.Change = func(command, response []byte) {
 			if tpm2.TPMCC(binary.BigEndian.Uint32(command[6:])) == code && len(response) > 70 {
 				response[70-32] ^= 1
 				lies++
 			}
 		}
-		if _, err := Load(dir, Options{TPM: b.socket}); err == nil || !strings.Contains(err.Error(), wayOut) {
+		if _, err := Load(dir, Options{TPM: b.Socket}); err == nil || !strings.Contains(err.Error(), wayOut) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if lies == 0 {
@@ -293,34 +269,12 @@ func TestBusChanged(t *testing.T) {
 
 // TestAuto finds no TPM, on machines without.
 func TestAuto(t *testing.T) {
-	if _, err := os.Stat(defaultTPM); err == nil {
+	if _, err := os.Stat(tpm.Default); err == nil {
 		t.Skip("this machine has a TPM, which tests leave alone")
 	}
 	for _, o := range []Options{{}, {TPM: AutoTPM}, {TPM: NoTPM}} {
 		if k, err := New(1, o, seeded(1)); err != nil || k.Storage != FileStorage {
 			t.Errorf("%q: %s, %v", o.TPM, k.Storage, err)
-		}
-	}
-}
-
-func BenchmarkTPMSign(b *testing.B) {
-	_, k := created(b, newEmulator(b).options())
-	digest := make([]byte, sha256.Size)
-	for b.Loop() {
-		if _, err := k.Operational.Sign(nil, digest, crypto.SHA256); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// BenchmarkTPMSignAfterReset is what the first signature after a reset takes.
-func BenchmarkTPMSignAfterReset(b *testing.B) {
-	_, k := created(b, newEmulator(b).options())
-	digest := make([]byte, sha256.Size)
-	for b.Loop() {
-		k.Operational.(*tpmSigner).saved = nil
-		if _, err := k.Operational.Sign(nil, digest, crypto.SHA256); err != nil {
-			b.Fatal(err)
 		}
 	}
 }

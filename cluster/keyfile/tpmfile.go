@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"gatehouse/cluster/tpm"
 	"gatehouse/fabric/seal"
 )
 
@@ -12,37 +13,35 @@ import (
 // of others is sealed contents, whose first octet names an algorithm and is no
 // brace.
 type inTPM struct {
-	Primary  []byte `json:"tpm2_primary"` // name of the storage key that Key is under
-	Key      object `json:"key"`          // what seals Contents
-	Contents []byte `json:"contents"`
+	Primary  []byte     `json:"tpm2_primary"` // name of the storage key that Key is under
+	Key      tpm.Object `json:"key"`          // what seals Contents
+	Contents []byte     `json:"contents"`
 }
 
 // sealedByTPM tells the two kinds of keys files apart.
 func sealedByTPM(file []byte) bool { return len(file) > 0 && file[0] == '{' }
 
 // encodeForTPM is the keys file, with contents that are sealed with key.
-func encodeForTPM(d *tpm, key seal.Secret, sealed []byte) ([]byte, error) {
-	o, err := d.seal(key)
+func encodeForTPM(d *tpm.TPM, key seal.Secret, sealed []byte) ([]byte, error) {
+	o, err := d.Seal(key)
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(inTPM{d.primary, o, sealed})
+	return json.Marshal(inTPM{d.Primary(), o, sealed})
 }
 
 // find is the TPM for new keys; nil if they go into a file.
-func (o Options) find() *tpm {
+func (o Options) find() *tpm.TPM {
 	switch o.TPM {
 	case NoTPM:
 		return nil
 	case "", AutoTPM:
-		t, err := openTPM(defaultTPM)
-		if err != nil {
-			return nil
+		if d := tpm.At(tpm.Default, nil); d.Opens() {
+			return d
 		}
-		t.Close()
-		return &tpm{path: defaultTPM}
+		return nil
 	}
-	return &tpm{path: o.TPM}
+	return tpm.At(o.TPM, nil)
 }
 
 // loadFromTPM is Load for keys that are in a TPM.
@@ -51,17 +50,18 @@ func loadFromTPM(path string, file []byte, o Options) (Keys, error) {
 	if err := json.Unmarshal(file, &f); err != nil || f.Primary == nil {
 		return Keys{}, fmt.Errorf("%s is damaged, or not of this release; %s", path, wayOut)
 	}
-	d := &tpm{path: o.TPM, primary: f.Primary}
+	where := o.TPM
 	switch o.TPM {
 	case NoTPM:
 		return Keys{}, fmt.Errorf("the gateway's keys are in a TPM, and it is told to use %q", NoTPM)
 	case "", AutoTPM:
-		d.path = defaultTPM
+		where = tpm.Default
 	}
+	d := tpm.At(where, f.Primary)
 	failed := func(err error) error {
-		return fmt.Errorf("the gateway's keys are in a TPM, and %s does not open them: %w; if it never will again, %s", d.path, err, wayOut)
+		return fmt.Errorf("the gateway's keys are in a TPM, and %s does not open them: %w; if it never will again, %s", where, err, wayOut)
 	}
-	key, err := d.unseal(f.Key)
+	key, err := d.Unseal(f.Key)
 	if err != nil {
 		return Keys{}, failed(err)
 	}
@@ -78,7 +78,7 @@ func loadFromTPM(path string, file []byte, o Options) (Keys, error) {
 	if err != nil {
 		return Keys{}, fmt.Errorf("%s: %w", path, err)
 	}
-	if k.Operational, err = openTPMSigner(d, *c.InTPM); err != nil {
+	if k.Operational, err = d.OpenSigner(*c.InTPM); err != nil {
 		return Keys{}, failed(err)
 	}
 	return k, nil

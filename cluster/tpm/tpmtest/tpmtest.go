@@ -1,6 +1,10 @@
-package keyfile
+// Package tpmtest has a TPM 2.0 for tests: swtpm, a TPM in a process, and a bus
+// between it and the processor that is listened to.
+package tpmtest
 
 import (
+	"bytes"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -11,17 +15,18 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
+	"github.com/google/go-tpm/tpm2/transport/linuxudstpm"
 )
 
-// emulator is swtpm, a TPM in a process.
-type emulator struct {
+// Emulator is a TPM.
+type Emulator struct {
 	t    testing.TB
 	dir  string
-	proc *exec.Cmd
+	proc *exec.Cmd // nil: without power
 }
 
-// newEmulator makes a new TPM and starts it.
-func newEmulator(t testing.TB) *emulator {
+// New makes a new TPM and starts it. Without swtpm the test is skipped.
+func New(t testing.TB) *Emulator {
 	t.Helper()
 	if _, err := exec.LookPath("swtpm"); err != nil {
 		t.Skip("swtpm, the TPM emulator, is not installed (apt-get install swtpm)")
@@ -31,29 +36,28 @@ func newEmulator(t testing.TB) *emulator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &emulator{t: t, dir: dir}
+	e := &Emulator{t: t, dir: dir}
 	t.Cleanup(func() {
-		e.stop()
+		e.Stop()
 		os.RemoveAll(dir)
 	})
-	e.start()
+	e.Start()
 	return e
 }
 
-func (e *emulator) socket() string { return filepath.Join(e.dir, "tpm") }
+// Socket is where the TPM is, a path.
+func (e *Emulator) Socket() string { return filepath.Join(e.dir, "tpm") }
 
-func (e *emulator) options() Options { return Options{TPM: e.socket()} }
-
-// start powers the TPM on and waits until it answers.
-func (e *emulator) start() {
+// Start powers the TPM on and waits until it answers.
+func (e *Emulator) Start() {
 	e.t.Helper()
-	e.proc = exec.Command("swtpm", "socket", "--tpm2", "--server", "type=unixio,path="+e.socket(),
+	e.proc = exec.Command("swtpm", "socket", "--tpm2", "--server", "type=unixio,path="+e.Socket(),
 		"--ctrl", "type=unixio,path="+filepath.Join(e.dir, "ctrl"), "--tpmstate", "dir="+e.dir, "--flags", "not-need-init,startup-clear")
 	if err := e.proc.Start(); err != nil {
 		e.t.Fatal(err)
 	}
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		c, err := net.Dial("unix", e.socket())
+		c, err := net.Dial("unix", e.Socket())
 		if err == nil {
 			c.Close()
 			return
@@ -64,26 +68,30 @@ func (e *emulator) start() {
 	}
 }
 
-// stop cuts the power.
-func (e *emulator) stop() {
+// Stop cuts the power.
+func (e *Emulator) Stop() {
 	if e.proc != nil {
 		e.proc.Process.Kill()
 		e.proc.Wait()
 		e.proc = nil
-		os.Remove(e.socket())
+		os.Remove(e.Socket())
 	}
 }
 
 // do has f done with the TPM.
-func (e *emulator) do(f func(t transport.TPM) error) {
+func (e *Emulator) do(f func(t transport.TPM) error) {
 	e.t.Helper()
-	if err := (&tpm{path: e.socket()}).do(f); err != nil {
+	t, err := linuxudstpm.Open(e.Socket())
+	if err == nil {
+		err = errors.Join(f(t), t.Close())
+	}
+	if err != nil {
 		e.t.Fatal(err)
 	}
 }
 
-// clear makes the TPM forget its owner's keys, as firmware's set-up does.
-func (e *emulator) clear() {
+// Clear makes the TPM forget its owner's keys, as firmware's set-up does.
+func (e *Emulator) Clear() {
 	e.t.Helper()
 	e.do(func(t transport.TPM) error {
 		_, err := tpm2.Clear{AuthHandle: tpm2.TPMRHLockout}.Execute(t)
@@ -91,8 +99,11 @@ func (e *emulator) clear() {
 	})
 }
 
-// loaded counts what is loaded: objects and sessions.
-func (e *emulator) loaded() (n int) {
+// On reports whether the TPM has power.
+func (e *Emulator) On() bool { return e.proc != nil }
+
+// Loaded counts what is loaded: objects and sessions.
+func (e *Emulator) Loaded() (n int) {
 	e.t.Helper()
 	e.do(func(t transport.TPM) error {
 		for _, first := range []tpm2.TPMHandle{0x80000000, 0x02000000, 0x03000000} {
@@ -111,18 +122,21 @@ func (e *emulator) loaded() (n int) {
 	return n
 }
 
-// bus passes all that is said to and by a TPM on, and keeps it.
-type bus struct {
-	socket string
-	mu     sync.Mutex
-	heard  []byte
-	change func(command, response []byte) // nil: nothing
+// Bus passes all that is said to and by a TPM on, and keeps it.
+type Bus struct {
+	Socket string // where the TPM seems to be
+	// Change changes what the TPM answers; nil: nothing. Set it before use.
+	Change func(command, response []byte)
+
+	mu    sync.Mutex
+	heard []byte
 }
 
-func newBus(t testing.TB, e *emulator) *bus {
+// NewBus is a bus between a TPM and who uses its socket.
+func NewBus(t testing.TB, e *Emulator) *Bus {
 	t.Helper()
-	b := &bus{socket: filepath.Join(e.dir, "bus")}
-	l, err := net.Listen("unix", b.socket)
+	b := &Bus{Socket: filepath.Join(e.dir, "bus")}
+	l, err := net.Listen("unix", b.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,14 +147,21 @@ func newBus(t testing.TB, e *emulator) *bus {
 			if err != nil {
 				return
 			}
-			b.pass(c, e.socket())
+			b.pass(c, e.Socket())
 		}
 	}()
 	return b
 }
 
+// Heard is all that was said so far.
+func (b *Bus) Heard() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bytes.Clone(b.heard)
+}
+
 // pass passes one command on, and its response.
-func (b *bus) pass(c net.Conn, socket string) {
+func (b *Bus) pass(c net.Conn, socket string) {
 	defer c.Close()
 	to, err := net.Dial("unix", socket)
 	if err != nil {
@@ -155,8 +176,8 @@ func (b *bus) pass(c net.Conn, socket string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.heard = append(append(b.heard, command...), octets[:n]...)
-	if b.change != nil {
-		b.change(command, octets[:n])
+	if b.Change != nil {
+		b.Change(command, octets[:n])
 	}
 	c.Write(octets[:n])
 }

@@ -1,4 +1,11 @@
-package keyfile
+// Package tpm has a TPM 2.0 make keys that it never gives out, and seal small
+// secrets that no other TPM opens.
+//
+// It promises that a secret crosses the bus between processor and TPM only
+// encrypted, and that a TPM that is another one, or was cleared, is told from
+// one that fails for now ([ErrOther]). It keeps nothing from whoever can make
+// the TPM work: an object opens for whatever runs on its machine.
+package tpm
 
 import (
 	"bytes"
@@ -16,9 +23,9 @@ import (
 	"gatehouse/fabric/seal"
 )
 
-// defaultTPM is the kernel's resource manager: each opening of it has the TPM
-// to itself, and what it loaded is gone when it is closed.
-const defaultTPM = "/dev/tpmrm0"
+// Default is the kernel's resource manager: each opening of it has the TPM to
+// itself, and what it loaded is gone when it is closed.
+const Default = "/dev/tpmrm0"
 
 // Of parameter encryption.
 const (
@@ -26,27 +33,47 @@ const (
 	aesBits   = 128 // what every TPM 2.0 has
 )
 
-var errOtherTPM = errors.New("it is another TPM than the one that made them, or it was cleared")
+// ErrOther says that a TPM cannot open an object, and never will.
+var ErrOther = errors.New("it is another TPM than the one that made them, or it was cleared")
 
-// tpm is a TPM 2.0. It is opened for each operation, and nothing stays loaded:
+// TPM is a TPM 2.0. It is opened for each operation, and nothing stays loaded:
 // others can use it meanwhile, and a TPM that was reset is as good as before.
-type tpm struct {
+type TPM struct {
 	path    string
 	primary []byte     // name of its primary storage key; nil: not known yet
 	mu      sync.Mutex // one operation at a time
 }
 
-// object is a key or a secret as its TPM gave it out: of use nowhere else.
-type object struct {
+// At is the TPM at path: a character device, or the unix socket of an emulator.
+// primary is what Primary gave when its objects were made, nil for a TPM that
+// is to make some.
+func At(path string, primary []byte) *TPM { return &TPM{path: path, primary: primary} }
+
+// Opens reports whether there is a TPM.
+func (d *TPM) Opens() bool { return d.do(func(transport.TPM) error { return nil }) == nil }
+
+// Path is where the TPM is.
+func (d *TPM) Path() string { return d.path }
+
+// Primary names the storage key that the TPM's objects are under; nil before
+// the first was made.
+func (d *TPM) Primary() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.primary
+}
+
+// Object is a key or a secret as its TPM gave it out: of use nowhere else.
+type Object struct {
 	Public  []byte `json:"public"`
 	Private []byte `json:"private"`
 }
 
 // do has f done with the TPM.
-func (d *tpm) do(f func(transport.TPM) error) (err error) {
+func (d *TPM) do(f func(transport.TPM) error) (err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	t, err := openTPM(d.path)
+	t, err := open(d.path)
 	if err != nil {
 		return err
 	}
@@ -54,8 +81,8 @@ func (d *tpm) do(f func(transport.TPM) error) (err error) {
 	return f(t)
 }
 
-// openTPM opens a character device or a unix socket.
-func openTPM(path string) (transport.TPMCloser, error) {
+// open opens a character device or a unix socket.
+func open(path string) (transport.TPMCloser, error) {
 	info, err := os.Stat(path)
 	if err == nil && info.Mode()&fs.ModeSocket != 0 {
 		return linuxudstpm.Open(path)
@@ -72,7 +99,7 @@ type parent struct {
 }
 
 // under is do, with the primary storage key loaded.
-func (d *tpm) under(f func(parent) error) error {
+func (d *TPM) under(f func(parent) error) error {
 	return d.do(func(t transport.TPM) error {
 		p, err := d.parent(t)
 		if err != nil {
@@ -83,7 +110,7 @@ func (d *tpm) under(f func(parent) error) error {
 	})
 }
 
-func (d *tpm) parent(t transport.TPM) (parent, error) {
+func (d *TPM) parent(t transport.TPM) (parent, error) {
 	made, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(tpm2.ECCSRKTemplate)}.Execute(t)
 	if err != nil {
 		return parent{}, fmt.Errorf("derive the primary storage key: %w", err)
@@ -101,7 +128,7 @@ func (d *tpm) parent(t transport.TPM) (parent, error) {
 	case d.primary == nil:
 		d.primary = name.Buffer
 	case !bytes.Equal(d.primary, name.Buffer):
-		err = errOtherTPM
+		err = ErrOther
 	}
 	if err != nil {
 		flush(t, made.ObjectHandle)
@@ -128,7 +155,7 @@ var (
 )
 
 // create makes an object; secret is what it seals, if anything.
-func (p parent) create(template tpm2.TPMTPublic, secret []byte) (object, error) {
+func (p parent) create(template tpm2.TPMTPublic, secret []byte) (Object, error) {
 	cmd := tpm2.Create{ParentHandle: p.private(p.NamedHandle, toTPM), InPublic: tpm2.New2B(template)}
 	if secret != nil {
 		cmd.InSensitive = tpm2.TPM2BSensitiveCreate{Sensitive: &tpm2.TPMSSensitiveCreate{
@@ -136,13 +163,13 @@ func (p parent) create(template tpm2.TPMTPublic, secret []byte) (object, error) 
 	}
 	made, err := cmd.Execute(p.t)
 	if err != nil {
-		return object{}, err
+		return Object{}, err
 	}
-	return object{made.OutPublic.Bytes(), made.OutPrivate.Buffer}, nil
+	return Object{made.OutPublic.Bytes(), made.OutPrivate.Buffer}, nil
 }
 
 // load loads an object, which the caller flushes.
-func (p parent) load(o object) (tpm2.NamedHandle, error) {
+func (p parent) load(o Object) (tpm2.NamedHandle, error) {
 	loaded, err := tpm2.Load{ParentHandle: p.NamedHandle, InPrivate: tpm2.TPM2BPrivate{Buffer: o.Private},
 		InPublic: tpm2.BytesAs2B[tpm2.TPMTPublic](o.Public)}.Execute(p.t)
 	if err != nil {
@@ -155,8 +182,8 @@ func (p parent) load(o object) (tpm2.NamedHandle, error) {
 var sealedSecret = tpm2.TPMTPublic{Type: tpm2.TPMAlgKeyedHash, NameAlg: tpm2.TPMAlgSHA256,
 	ObjectAttributes: tpm2.TPMAObject{FixedTPM: true, FixedParent: true, UserWithAuth: true, NoDA: true}}
 
-// seal seals a secret of at most 128 octets.
-func (d *tpm) seal(secret seal.Secret) (o object, err error) {
+// Seal seals a secret of at most 128 octets.
+func (d *TPM) Seal(secret seal.Secret) (o Object, err error) {
 	raw := secret.Reveal()
 	defer clear(raw)
 	err = d.under(func(p parent) error {
@@ -164,13 +191,13 @@ func (d *tpm) seal(secret seal.Secret) (o object, err error) {
 		return err
 	})
 	if err != nil {
-		return object{}, fmt.Errorf("seal a key in the TPM: %w", err)
+		return Object{}, fmt.Errorf("seal a key in the TPM: %w", err)
 	}
 	return o, nil
 }
 
-// unseal is the inverse of seal. Erase what it returns.
-func (d *tpm) unseal(o object) (secret seal.Secret, err error) {
+// Unseal is the inverse of Seal. Erase what it returns.
+func (d *TPM) Unseal(o Object) (secret seal.Secret, err error) {
 	err = d.under(func(p parent) error {
 		h, err := p.load(o)
 		if err != nil {

@@ -1,4 +1,4 @@
-package keyfile
+package tpm
 
 import (
 	"crypto"
@@ -13,19 +13,20 @@ import (
 	"gatehouse/fabric/cert"
 )
 
-// ecdsaSHA256 is the one way in which operational keys sign.
+// ecdsaSHA256 is the one way in which keys sign.
 var ecdsaSHA256 = tpm2.TPMSSigSchemeECDSA{HashAlg: tpm2.TPMAlgSHA256}
 
-// signingKey is the template of an operational key.
+// signingKey is the template of a key.
 var signingKey = tpm2.TPMTPublic{Type: tpm2.TPMAlgECC, NameAlg: tpm2.TPMAlgSHA256,
 	ObjectAttributes: tpm2.TPMAObject{FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, UserWithAuth: true, NoDA: true, SignEncrypt: true},
 	Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: tpm2.TPMECCNistP256,
 		Scheme: tpm2.TPMTECCScheme{Scheme: tpm2.TPMAlgECDSA, Details: tpm2.NewTPMUAsymScheme(tpm2.TPMAlgECDSA, &ecdsaSHA256)}})}
 
-// tpmSigner is an operational key that its TPM made and keeps.
-type tpmSigner struct {
-	tpm    *tpm
-	key    object
+// Signer is a private key on P-256 that its TPM made and keeps. It signs SHA-256
+// digests.
+type Signer struct {
+	tpm    *TPM
+	key    Object
 	public cert.PublicKey
 
 	// The key as it was loaded last, encrypted by the TPM for itself until it
@@ -35,9 +36,9 @@ type tpmSigner struct {
 	saved *tpm2.TPMSContext
 }
 
-// newTPMSigner makes a key.
-func newTPMSigner(d *tpm) (*tpmSigner, error) {
-	var key object
+// NewSigner makes a key.
+func (d *TPM) NewSigner() (*Signer, error) {
+	var key Object
 	err := d.under(func(p parent) (err error) {
 		key, err = p.create(signingKey, nil)
 		return err
@@ -45,11 +46,11 @@ func newTPMSigner(d *tpm) (*tpmSigner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openTPMSigner(d, key)
+	return d.OpenSigner(key)
 }
 
-// openTPMSigner is a key that was made before, once the TPM has loaded it.
-func openTPMSigner(d *tpm, key object) (*tpmSigner, error) {
+// OpenSigner is a key that was made before, once the TPM has loaded it.
+func (d *TPM) OpenSigner(key Object) (*Signer, error) {
 	blob := tpm2.BytesAs2B[tpm2.TPMTPublic](key.Public)
 	public, err := blob.Contents()
 	if err != nil {
@@ -59,7 +60,7 @@ func openTPMSigner(d *tpm, key object) (*tpmSigner, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &tpmSigner{tpm: d, key: key}
+	k := &Signer{tpm: d, key: key}
 	if k.public, err = cert.PublicKeyOf(point); err != nil {
 		return nil, err
 	}
@@ -72,8 +73,14 @@ func openTPMSigner(d *tpm, key object) (*tpmSigner, error) {
 	})
 }
 
+// Object is the key as its TPM gave it out, for OpenSigner.
+func (k *Signer) Object() Object { return k.key }
+
+// TPM is the one that has the key.
+func (k *Signer) TPM() *TPM { return k.tpm }
+
 // load loads the key, which the caller flushes.
-func (k *tpmSigner) load(t transport.TPM) (h tpm2.NamedHandle, err error) {
+func (k *Signer) load(t transport.TPM) (h tpm2.NamedHandle, err error) {
 	if k.saved != nil {
 		if loaded, err := (tpm2.ContextLoad{Context: *k.saved}).Execute(t); err == nil {
 			return tpm2.NamedHandle{Handle: loaded.LoadedHandle, Name: k.name}, nil
@@ -95,10 +102,10 @@ func (k *tpmSigner) load(t transport.TPM) (h tpm2.NamedHandle, err error) {
 }
 
 // PublicKey is the public key as it travels.
-func (k *tpmSigner) PublicKey() cert.PublicKey { return k.public }
+func (k *Signer) PublicKey() cert.PublicKey { return k.public }
 
 // Public is the *ecdsa.PublicKey.
-func (k *tpmSigner) Public() crypto.PublicKey {
+func (k *Signer) Public() crypto.PublicKey {
 	key, err := k.public.Key()
 	if err != nil {
 		return nil
@@ -108,7 +115,7 @@ func (k *tpmSigner) Public() crypto.PublicKey {
 
 // Sign signs a SHA-256 digest with the TPM's own randomness. The signature is
 // in DER.
-func (k *tpmSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+func (k *Signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	if opts.HashFunc() != crypto.SHA256 || len(digest) != sha256.Size {
 		return nil, errors.New("a TPM's key signs SHA-256 digests only")
 	}
