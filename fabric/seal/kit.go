@@ -1,15 +1,10 @@
 package seal
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
-
-	"filippo.io/age"
-	"filippo.io/age/armor"
 
 	"gatehouse/fabric/cert"
 	"gatehouse/fabric/issuer"
@@ -21,7 +16,6 @@ const (
 	// KitWork is the logarithm of scrypt's work factor: a quarter of a GiB of
 	// memory and about a second, three on a small board.
 	KitWork = 18
-	maxWork = 20 // a kit that asks for more would take all of a small board's memory
 )
 
 // Kit is what brings a home's root back. It is never in the trust state.
@@ -51,32 +45,12 @@ type kitFile struct {
 // SealKit encrypts a kit to a passphrase, as an armored age file. work is
 // KitWork, but in tests.
 func SealKit(k Kit, passphrase string, work int) ([]byte, error) {
-	if err := CheckPassphrase(passphrase); err != nil {
-		return nil, err
-	}
-	recipient, err := age.NewScryptRecipient(passphrase)
-	if err != nil {
-		return nil, err
-	}
-	recipient.SetWorkFactor(work)
 	plain, err := k.encode()
 	if err != nil {
 		return nil, err
 	}
 	defer clear(plain)
-	var out bytes.Buffer
-	a := armor.NewWriter(&out)
-	w, err := age.Encrypt(a, recipient)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(plain); err != nil {
-		return nil, err
-	}
-	if err := errors.Join(w.Close(), a.Close()); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
+	return Lock(plain, passphrase, work)
 }
 
 // encode is what the kit's file holds, in plain. Clear it.
@@ -93,28 +67,16 @@ func (k *Kit) encode() ([]byte, error) {
 	return json.Marshal(kitFile{1, k.Home, k.FabricID.String(), k.Root, raw, k.Made, opener})
 }
 
-// ErrPassphrase says that a kit does not open with a passphrase.
-var ErrPassphrase = errors.New("the recovery kit does not open with this passphrase")
-
 // OpenKit opens a kit and checks that its key is that of its root certificate:
-// a drill, or the real thing.
+// a drill, or the real thing. The error is ErrPassphrase where it does not open
+// with a passphrase.
 func OpenKit(file []byte, passphrase string) (*Kit, error) {
-	identity, err := age.NewScryptIdentity(passphrase)
-	if err != nil {
-		return nil, ErrPassphrase
-	}
-	identity.SetMaxWorkFactor(maxWork)
-	r, err := age.Decrypt(armor.NewReader(bytes.NewReader(file)), identity)
-	var wrong *age.NoIdentityMatchError
+	plain, err := Unlock(file, passphrase, maxKit)
 	switch {
-	case errors.As(err, &wrong):
-		return nil, ErrPassphrase
+	case errors.Is(err, ErrPassphrase):
+		return nil, fmt.Errorf("the recovery kit %w", err)
 	case err != nil:
 		return nil, fmt.Errorf("this is no recovery kit, or it is damaged: %w", err)
-	}
-	plain, err := io.ReadAll(io.LimitReader(r, maxKit))
-	if err != nil {
-		return nil, fmt.Errorf("the recovery kit is damaged: %w", err)
 	}
 	defer clear(plain)
 	return decodeKit(plain)

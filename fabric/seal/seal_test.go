@@ -7,12 +7,15 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"filippo.io/age/armor"
 
 	"gatehouse/fabric/issuer"
 )
@@ -353,5 +356,35 @@ func TestPassphrases(t *testing.T) {
 		if CheckPassphrase(bad) == nil {
 			t.Errorf("%q is good enough", bad)
 		}
+	}
+}
+
+func TestLock(t *testing.T) {
+	file, err := Lock([]byte("octets"), passphrase, testWork)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Unlock(file, passphrase, 6); err != nil || string(got) != "octets" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := Unlock(file, passphrase, 5); err == nil || len(got) > 0 {
+		t.Errorf("more than the limit: %q, %v", got, err)
+	}
+	if _, err := Unlock(file, passphrase+"x", 6); !errors.Is(err, ErrPassphrase) {
+		t.Errorf("another passphrase: %v", err)
+	}
+	// What would take all memory is refused before any of it is taken.
+	text, err := io.ReadAll(armor.NewReader(bytes.NewReader(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, fmt.Appendf(nil, " %d\n", testWork), fmt.Appendf(nil, " %d\n", maxWork+1), 1)
+	var armored bytes.Buffer
+	w := armor.NewWriter(&armored)
+	if _, err := w.Write(text); err != nil || w.Close() != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unlock(armored.Bytes(), passphrase, 6); err == nil || !strings.Contains(err.Error(), "work factor") {
+		t.Errorf("too much work: %v", err)
 	}
 }
