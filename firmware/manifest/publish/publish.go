@@ -111,7 +111,7 @@ func file[T metadata.Roles](r *Repository, name string) (*metadata.Metadata[T], 
 	if err != nil {
 		return nil, err
 	}
-	m, err := new(metadata.Metadata[T]).FromBytes(data)
+	m, err := parse[T](data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -68,11 +68,18 @@ func root(t *testing.T, dir string) []byte {
 
 func pending(t *testing.T, r *Repository) string {
 	t.Helper()
-	all, err := r.Pending()
+	all, err := r.Roles()
 	must(t, err)
 	var s []string
-	for _, p := range all {
-		s = append(s, fmt.Sprintf("%s %d: %d %v", p.Role, p.Version, p.Signed, p.Missing == nil))
+	for _, role := range all {
+		if role.Staged == nil {
+			continue
+		}
+		signed := 0
+		for _, n := range role.Staged.Needs {
+			signed += len(n.Given)
+		}
+		s = append(s, fmt.Sprintf("%s %d: %d %v", role.Name, role.Staged.Version, signed, role.Staged.Lacks() == 0))
 	}
 	return strings.Join(s, ", ")
 }

@@ -85,10 +85,15 @@ func setVendorKeys(t *metadata.TargetsType, role string, keys Keys) error {
 		return fmt.Errorf("%s: %w", role, err)
 	}
 	d.KeyIDs, d.Threshold = ids, keys.Threshold
-	maps.DeleteFunc(t.Delegations.Keys, func(id string, _ *metadata.Key) bool {
-		return !slices.ContainsFunc(t.Delegations.Roles, func(d metadata.DelegatedRole) bool { return slices.Contains(d.KeyIDs, id) })
-	})
+	forgetKeys(t.Delegations)
 	return nil
+}
+
+// forgetKeys drops keys that no role names.
+func forgetKeys(d *metadata.Delegations) {
+	maps.DeleteFunc(d.Keys, func(id string, _ *metadata.Key) bool {
+		return !slices.ContainsFunc(d.Roles, func(r metadata.DelegatedRole) bool { return slices.Contains(r.KeyIDs, id) })
+	})
 }
 
 // Sign adds a person's signature to what is staged for a role: "root",
@@ -177,21 +182,6 @@ func (r *Repository) rootMissing(next *metadata.Metadata[metadata.RootType]) err
 		err = old.VerifyDelegate(metadata.ROOT, next)
 	}
 	return errors.Join(err, next.VerifyDelegate(metadata.ROOT, next))
-}
-
-func (r *Repository) targetsMissing(role string, m *metadata.Metadata[metadata.TargetsType]) error {
-	if role != metadata.TARGETS {
-		targets, err := r.draft(metadata.TARGETS)
-		if err != nil {
-			return err
-		}
-		return targets.VerifyDelegate(role, m)
-	}
-	root, err := r.nextRoot()
-	if err != nil {
-		return err
-	}
-	return root.VerifyDelegate(role, m)
 }
 
 // nextRoot is the root that Publish leaves: a staged one that is signed, else

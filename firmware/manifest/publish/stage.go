@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"gatehouse/firmware/durable"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
@@ -66,6 +66,9 @@ func (r *Repository) draft(role string) (*metadata.Metadata[metadata.TargetsType
 // edit stages a change of the targets or a vendor's role. Signatures that were
 // gathered are void.
 func (r *Repository) edit(role string, change func(*metadata.TargetsType) error) error {
+	if _, _, _, err := r.signersOf(role); err != nil {
+		return err
+	}
 	m, err := r.stagedTargets(role)
 	if err != nil {
 		return err
@@ -132,8 +135,17 @@ func (r *Repository) AddVendor(vendor uint16, keys Keys) error {
 	if delegation(&targets.Signed, name) != nil {
 		return fmt.Errorf("there is a role %s already", name)
 	}
-	// First: a delegation without its role could not be published.
-	if err := r.stage(name, metadata.Targets(r.until(TargetsLife))); err != nil {
+	// First: a delegation without its role could not be published. One that was
+	// taken away once goes on from its last version: clients hold it to that.
+	former, err := r.published(name)
+	if err != nil {
+		return err
+	}
+	empty := metadata.Targets(r.until(TargetsLife))
+	if former != nil {
+		empty.Signed.Version = former.Signed.Version + 1
+	}
+	if err := r.stage(name, empty); err != nil {
 		return err
 	}
 	return r.edit(metadata.TARGETS, func(t *metadata.TargetsType) error {
@@ -145,6 +157,27 @@ func (r *Repository) AddVendor(vendor uint16, keys Keys) error {
 		})
 		return setVendorKeys(t, name, keys)
 	})
+}
+
+// RemoveVendor stages that nobody speaks for vendor any more, and forgets what
+// is staged for its role. What the targets role says of its products stays.
+func (r *Repository) RemoveVendor(vendor uint16) error {
+	name := VendorRole(vendor)
+	err := r.edit(metadata.TARGETS, func(t *metadata.TargetsType) error {
+		if delegation(t, name) == nil {
+			return fmt.Errorf("there is no role %s", name)
+		}
+		t.Delegations.Roles = slices.DeleteFunc(t.Delegations.Roles, func(d metadata.DelegatedRole) bool { return d.Name == name })
+		forgetKeys(t.Delegations)
+		if len(t.Delegations.Roles) == 0 {
+			t.Delegations = nil
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return durable.Remove(r.path("staged/" + name + ".json"))
 }
 
 // Rotate stages other keys for a role. A new root is to be signed by the old
@@ -166,47 +199,32 @@ func (r *Repository) Rotate(role string, keys Keys) error {
 	return r.Extend(role)
 }
 
-// Pending is a staged role.
-type Pending struct {
-	Role    string
-	Version int64
-	Signed  int   // signatures so far
-	Missing error // what still lacks, nil where it can be published
-}
-
-// Pending lists what is staged.
-func (r *Repository) Pending() ([]Pending, error) {
-	var all []Pending
-	root, err := r.stagedRoot()
-	if err != nil {
-		return nil, err
-	}
-	if root != nil {
-		all = append(all, Pending{metadata.ROOT, root.Signed.Version, len(root.Signatures), r.rootMissing(root)})
-	}
-	files, err := filepath.Glob(filepath.Join(r.path("staged"), "*.json"))
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range files {
-		role := strings.TrimSuffix(filepath.Base(f), ".json")
-		if role == metadata.ROOT {
-			continue
-		}
-		m, err := r.stagedTargets(role)
-		if err != nil {
-			return nil, err
-		}
-		if m != nil {
-			all = append(all, Pending{role, m.Signed.Version, len(m.Signatures), r.targetsMissing(role, m)})
-		}
-	}
-	return all, nil
-}
-
-// Discard forgets what is staged for a role.
+// Discard forgets what is staged for a role that is published. One that is not
+// yet has nothing else: a vendor's is taken away with RemoveVendor.
 func (r *Repository) Discard(role string) error {
-	return os.Remove(r.path("staged/" + role + ".json"))
+	published, staged := false, false
+	if role == metadata.ROOT {
+		_, old, err1 := r.root()
+		next, err2 := r.stagedRoot()
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		published, staged = old != nil, next != nil
+	} else {
+		old, err1 := r.published(role)
+		next, err2 := r.stagedTargets(role)
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		published, staged = old != nil, next != nil
+	}
+	switch {
+	case !staged:
+		return fmt.Errorf("nothing is staged for %.70q", role)
+	case !published:
+		return fmt.Errorf("%s was never published: there would be nothing left of it", role)
+	}
+	return durable.Remove(r.path("staged/" + role + ".json"))
 }
 
 func delegation(t *metadata.TargetsType, name string) *metadata.DelegatedRole {
