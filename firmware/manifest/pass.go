@@ -165,6 +165,12 @@ var (
 	topLevelRole = []string{metadata.ROOT, metadata.TIMESTAMP, metadata.SNAPSHOT, metadata.TARGETS}
 )
 
+// VendorRole reports whether a role may have this name beside the top-level
+// ones.
+func VendorRole(name string) bool {
+	return roleName.MatchString(name) && !slices.Contains(topLevelRole, name)
+}
+
 func (p *pass) targets() error {
 	if err := p.role(metadata.TARGETS, metadata.ROOT, MaxTargets); err != nil {
 		return err
@@ -180,7 +186,7 @@ func (p *pass) targets() error {
 	// vouches that this is its last word, and the statement is marked expired.
 	p.trusted.RefTime = time.Time{}
 	for _, r := range delegations.Roles {
-		if !roleName.MatchString(r.Name) || slices.Contains(topLevelRole, r.Name) || p.trusted.Targets[r.Name] != nil {
+		if !VendorRole(r.Name) || p.trusted.Targets[r.Name] != nil {
 			return refuse(Malformed, "targets", "a role named %.40q", r.Name)
 		}
 		if err := p.role(r.Name, metadata.TARGETS, MaxVendor); err != nil {

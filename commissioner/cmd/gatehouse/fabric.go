@@ -131,7 +131,7 @@ func (c *fabricRerootCmd) begin(ctx context.Context, g *globals, f portal.Fabric
 	if !c.Yes && !sure(fmt.Sprintf("Give home %s another root, and move %s to it? Type the home's name: ", f.Home, count(f.Devices, "device")), f.Home) {
 		return commissioner.Fail(commissioner.CodeInvalidArgument, errors.New("not confirmed; --yes does not ask"))
 	}
-	passphrase, err := readPassphrase(c.PassphraseFile, true)
+	passphrase, err := readPassphrase(c.PassphraseFile, "the recovery kit", true)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type firmwareCmds struct {
 	Ledger  firmwareLedgerCmds `cmd:"" help:"The compliance ledger."`
 	Update  firmwareUpdateCmd  `cmd:"" help:"Have a device fetch and install its newer software."`
 	Rollout rolloutCmds        `cmd:"" help:"Images on their way to all devices of a product."`
+	publisherCmds
 }
 
 type firmwareUpdateCmd struct{ target }

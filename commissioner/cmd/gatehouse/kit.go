@@ -64,7 +64,7 @@ func openKit(files []string, passphraseFile string) (*seal.Kit, error) {
 }
 
 func openWhole(data []byte, passphraseFile string) (*seal.Kit, error) {
-	passphrase, err := readPassphrase(passphraseFile, false)
+	passphrase, err := readPassphrase(passphraseFile, "the recovery kit", false)
 	if err != nil {
 		return nil, err
 	}

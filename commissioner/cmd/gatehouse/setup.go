@@ -37,7 +37,7 @@ type founded struct {
 }
 
 func (c *setupCmd) Run(ctx context.Context, g *globals) error {
-	passphrase, err := readPassphrase(c.PassphraseFile, true)
+	passphrase, err := readPassphrase(c.PassphraseFile, "the recovery kit", true)
 	if err != nil {
 		return err
 	}
@@ -60,8 +60,9 @@ func (c *setupCmd) Run(ctx context.Context, g *globals) error {
 	return nil
 }
 
-// readPassphrase reads it from a file, or asks for it, twice if it is new.
-func readPassphrase(file string, fresh bool) (string, error) {
+// readPassphrase reads the one of what from a file, or asks for it, twice if it
+// is new.
+func readPassphrase(file, what string, fresh bool) (string, error) {
 	if file != "" {
 		f, err := os.Open(file)
 		if err != nil {
@@ -83,7 +84,7 @@ func readPassphrase(file string, fresh bool) (string, error) {
 		fmt.Fprintln(os.Stderr)
 		return string(b), err
 	}
-	one, err := ask("passphrase of the recovery kit: ")
+	one, err := ask(fmt.Sprintf("passphrase of %s: ", what))
 	if err != nil {
 		return "", err
 	}

@@ -16,9 +16,9 @@ import (
 // shortIDLength is of what people compare, in hex digits.
 const shortIDLength = 16
 
-// shortID is the beginning of a key's id. What is staged may come from anybody's
+// ShortID is the beginning of a key's id. What is staged may come from anybody's
 // stick: nothing of it reaches a terminal as it is.
-func shortID(id string) string {
+func ShortID(id string) string {
 	if _, err := hex.DecodeString(id); err != nil || len(id) < shortIDLength {
 		return fmt.Sprintf("%.20q", id)
 	}
@@ -29,7 +29,7 @@ func shortID(id string) string {
 func signedBy(threshold int, ids []string) string {
 	short := make([]string, len(ids))
 	for i, id := range ids {
-		short[i] = shortID(id)
+		short[i] = ShortID(id)
 	}
 	return fmt.Sprintf("%d of %s", threshold, strings.Join(short, ", "))
 }
@@ -87,7 +87,7 @@ func delegationChanges(old, next *metadata.TargetsType) []string {
 		m := map[string]string{}
 		if t.Delegations != nil {
 			for _, d := range t.Delegations.Roles {
-				m[d.Name] = fmt.Sprintf("%q is entrusted with %q, signed by %s", d.Name, d.Paths, signedBy(d.Threshold, d.KeyIDs))
+				m[d.Name] = fmt.Sprintf("%s is entrusted with %q, signed by %s", d.Name, d.Paths, signedBy(d.Threshold, d.KeyIDs))
 			}
 		}
 		return m
@@ -100,7 +100,7 @@ func delegationChanges(old, next *metadata.TargetsType) []string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(was)) {
 		if is[name] == "" {
-			changes = append(changes, fmt.Sprintf("%q is entrusted with nothing any more", name))
+			changes = append(changes, name+" is entrusted with nothing any more")
 		}
 	}
 	return changes
@@ -131,12 +131,12 @@ func productChanges(old, next *manifest.Product) (changes []string) {
 	}
 	for _, b := range next.Bad {
 		if !slices.Contains(old.Bad, b) {
-			add("versions %d to %d must not run: %s", b.From, b.To, b.Reason)
+			add("%s must not run: %s", span(b), b.Reason)
 		}
 	}
 	for _, b := range old.Bad {
 		if !slices.Contains(next.Bad, b) {
-			add("that versions %d to %d must not run is said no more", b.From, b.To)
+			add("that %s must not run is said no more", span(b))
 		}
 	}
 	was, is := releases(old), releases(next)
@@ -151,6 +151,13 @@ func productChanges(old, next *manifest.Product) (changes []string) {
 		}
 	}
 	return changes
+}
+
+func span(b manifest.Bad) string {
+	if b.From == b.To {
+		return fmt.Sprintf("version %d", b.From)
+	}
+	return fmt.Sprintf("versions %d to %d", b.From, b.To)
 }
 
 // releases are a product's, each in words.

@@ -193,11 +193,11 @@ func (r *Repository) Keys(role string) (Keys, error) {
 	keys := Keys{Threshold: threshold}
 	for _, id := range ids {
 		if known[id] == nil {
-			return Keys{}, fmt.Errorf("%s: key %s is missing", role, shortID(id))
+			return Keys{}, fmt.Errorf("%s: key %s is missing", role, ShortID(id))
 		}
 		public, err := known[id].ToPublicKey()
 		if err != nil {
-			return Keys{}, fmt.Errorf("%s: key %s: %w", role, shortID(id), err)
+			return Keys{}, fmt.Errorf("%s: key %s: %w", role, ShortID(id), err)
 		}
 		keys.Public = append(keys.Public, public)
 	}

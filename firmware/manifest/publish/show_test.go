@@ -50,7 +50,7 @@ func TestRoles(t *testing.T) {
 		len(root.Staged.May) != 4 {
 		t.Errorf("%+v", root.Staged)
 	}
-	want := "root is signed by 1 of " + shortID(id(t, "r1")) + ", " + shortID(id(t, "n"))
+	want := "root is signed by 1 of " + ShortID(id(t, "r1")) + ", " + ShortID(id(t, "n"))
 	if got := root.Staged.Changes; !slices.Equal(got, []string{want}) {
 		t.Errorf("%q", got)
 	}
@@ -68,14 +68,14 @@ func TestChanges(t *testing.T) {
 	r := house(t, dir, &clock)
 	image := manifest.Release{Version: 2, Name: "2", Applies: &manifest.Range{Min: 1, Max: 1}, Hardware: &manifest.Hardware{Min: 3, Max: 4}, Notes: "https://example.org/2"}
 	must(t, r.AddRelease("vendor-FFF1", vendor, product, image, strings.NewReader("image 2")), r.SetMinimum("vendor-FFF1", vendor, product, 1),
-		r.MarkBad("vendor-FFF1", vendor, product, manifest.Bad{From: 1, To: 1, Reason: "it burns"}), r.AddVendor(0xFFF3, keys(1, "w")),
+		r.MarkBad("vendor-FFF1", vendor, product, manifest.Bad{From: 1, To: 2, Reason: "it burns"}), r.AddVendor(0xFFF3, keys(1, "w")),
 		r.Rotate("vendor-FFF1", keys(1, "v2")))
 	for name, want := range map[string][]string{
-		"vendor-FFF1": {`"FFF1/8000": the lowest version that may run is 1, after 0`, `"FFF1/8000": versions 1 to 1 must not run: it burns`,
+		"vendor-FFF1": {`"FFF1/8000": the lowest version that may run is 1, after 0`, `"FFF1/8000": versions 1 to 2 must not run: it burns`,
 			`"FFF1/8000": release of version 2 (2), 7 octets, SHA-256 `},
 		"vendor-FFF3": {},
-		"targets": {`"vendor-FFF1" is entrusted with ["FFF1/*"], signed by 1 of ` + shortID(id(t, "v2")),
-			`"vendor-FFF3" is entrusted with ["FFF3/*"], signed by 1 of ` + shortID(id(t, "w"))},
+		"targets": {`vendor-FFF1 is entrusted with ["FFF1/*"], signed by 1 of ` + ShortID(id(t, "v2")),
+			`vendor-FFF3 is entrusted with ["FFF3/*"], signed by 1 of ` + ShortID(id(t, "w"))},
 	} {
 		got := role(t, r, name).Staged.Changes
 		if len(got) != len(want) {
@@ -96,7 +96,7 @@ func TestChanges(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	must(t, r.RemoveVendor(vendor))
-	if got := role(t, r, "targets").Staged.Changes; !slices.Equal(got, []string{`"vendor-FFF1" is entrusted with nothing any more`}) {
+	if got := role(t, r, "targets").Staged.Changes; !slices.Equal(got, []string{`vendor-FFF1 is entrusted with nothing any more`}) {
 		t.Errorf("%q", got)
 	}
 }

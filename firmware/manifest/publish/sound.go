@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"gatehouse/firmware/manifest"
+
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
@@ -41,9 +43,15 @@ func sound(m any) error {
 				return fmt.Errorf("%q has no digest", name)
 			}
 		}
-		if m.Signed.Delegations != nil {
-			return soundKeys(m.Signed.Delegations.Keys)
+		if m.Signed.Delegations == nil {
+			return nil
 		}
+		for _, d := range m.Signed.Delegations.Roles {
+			if !manifest.VendorRole(d.Name) { // it becomes part of paths
+				return fmt.Errorf("a role named %.40q", d.Name)
+			}
+		}
+		return soundKeys(m.Signed.Delegations.Keys)
 	case *metadata.Metadata[metadata.SnapshotType]:
 		if m.Signed.Meta == nil {
 			return errors.New("it lists nothing")
@@ -67,14 +75,14 @@ func soundKeys(keys map[string]*metadata.Key) error {
 	}
 	for id, k := range keys {
 		if k == nil {
-			return fmt.Errorf("key %s is missing", shortID(id))
+			return fmt.Errorf("key %s is missing", ShortID(id))
 		}
 		public, err := k.ToPublicKey()
 		if err != nil {
-			return fmt.Errorf("key %s: %w", shortID(id), err)
+			return fmt.Errorf("key %s: %w", ShortID(id), err)
 		}
 		if p, ok := public.(ed25519.PublicKey); ok && len(p) != ed25519.PublicKeySize {
-			return fmt.Errorf("key %s has the wrong length", shortID(id))
+			return fmt.Errorf("key %s has the wrong length", ShortID(id))
 		}
 	}
 	return nil
