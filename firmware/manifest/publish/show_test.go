@@ -182,12 +182,12 @@ func FuzzStaged(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(name, data)
-		// Each value is null once.
+		// Each value is null once, and too short.
 		var any any
 		if err := json.Unmarshal(data, &any); err != nil {
 			f.Fatal(err)
 		}
-		nulls(any, func() {
+		spoil(any, func() {
 			data, err := json.Marshal(any)
 			if err != nil {
 				f.Fatal(err)
@@ -209,28 +209,31 @@ func FuzzStaged(f *testing.F) {
 			return
 		}
 		_, _ = r.Keys(name)
+		_ = r.SetMinimum("vendor-FFF1", vendor, product, 9)
 		_ = r.Sign(name, signer("r"))
 		_ = r.Rotate("targets", keys(1, "t2"))
 		_ = r.Publish(signer("s"), signer("o"))
 	})
 }
 
-// nulls calls f with each value below v being null, one after the other.
-func nulls(v any, f func()) {
+// spoil calls f with each value below v being spoilt, one after the other.
+func spoil(v any, f func()) {
+	each := func(was any, set func(any)) {
+		for _, bad := range []any{nil, "00"} {
+			set(bad)
+			f()
+		}
+		set(was)
+		spoil(was, f)
+	}
 	switch v := v.(type) {
 	case map[string]any:
 		for k, was := range v {
-			v[k] = nil
-			f()
-			v[k] = was
-			nulls(was, f)
+			each(was, func(to any) { v[k] = to })
 		}
 	case []any:
 		for i, was := range v {
-			v[i] = nil
-			f()
-			v[i] = was
-			nulls(was, f)
+			each(was, func(to any) { v[i] = to })
 		}
 	}
 }

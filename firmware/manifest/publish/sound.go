@@ -2,6 +2,7 @@ package publish
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -39,8 +40,8 @@ func sound(m any) error {
 			return errors.New("it lists nothing")
 		}
 		for name, f := range m.Signed.Targets {
-			if f == nil || len(f.Hashes["sha256"]) == 0 {
-				return fmt.Errorf("%q has no digest", name)
+			if f == nil || len(f.Hashes["sha256"]) != sha256.Size {
+				return fmt.Errorf("%q has no SHA-256", name)
 			}
 		}
 		if m.Signed.Delegations == nil {
