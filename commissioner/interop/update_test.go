@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/commissioner/interop/lab"
 	"gatehouse/firmware/otaimage"
 )
 
@@ -73,6 +75,62 @@ func TestControllerUpdatesVirtual(t *testing.T) {
 		t.Errorf("its version is read as %s", read.Values)
 	}
 	t.Logf("matter.js updated the light with %d octets in %.0f ms", size, took.MS)
+}
+
+// TestGatewayUpdatesLight has the gateway let a matter.js light with recalled
+// software into quarantine, update it over the air, and let it out.
+func TestGatewayUpdatesLight(t *testing.T) {
+	t.Parallel()
+	ctx := within(t, limit)
+	net := network(t)
+	g := home(t, ctx, host(t, net, "gate"))
+	image, err := lab.Image(lab.MatterjsProduct, 300_001) // not in whole blocks
+	check(t, err)
+	check(t, g.Recall(ctx, lab.MatterjsProduct, image))
+	lights, err := host(t, net, "light").Lights(ctx, lab.LightConfig{Name: "light", Count: 1, Discriminator: 3840, Updatable: true})
+	check(t, err)
+	light := lights[0]
+	_, err = g.Pair(ctx, light.QR, "lamp")
+	check(t, err)
+	if s, err := g.Standing(ctx, "lamp"); err != nil || s != (lab.Standing{Verdict: "quarantine", Version: lab.OldVersion, Enforced: true}) {
+		t.Fatalf("paired with %+v, %v", s, err)
+	}
+	began := time.Now()
+	update, err := g.Stream("firmware", "update", "lamp")
+	check(t, err)
+	check(t, light.Event(within(t, updateLimit), func(line json.RawMessage) bool {
+		var e struct {
+			Installed uint32
+			Bytes     int
+			Digest    string
+		}
+		if json.Unmarshal(line, &e) != nil || e.Installed == 0 {
+			return false
+		}
+		if e.Installed != lab.NewVersion || e.Bytes != len(image) || e.Digest != fmt.Sprintf("%x", sha256.Sum256(image)) {
+			t.Errorf("it installs %s", line)
+		}
+		return true
+	}))
+	check(t, update.Event(ctx, func(line json.RawMessage) bool {
+		var e struct{ State string }
+		return json.Unmarshal(line, &e) == nil && e.State == "applied"
+	}))
+	applied := time.Since(began)
+	for {
+		s, err := g.Standing(ctx, "lamp")
+		check(t, err)
+		if s == (lab.Standing{Verdict: "admit", Version: lab.NewVersion, Enforced: true}) {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Logf("the light said that it runs it after %v, and was let out after %v", applied, time.Since(began))
+	values, err := g.Read(ctx, "lamp", "0/40/9")
+	check(t, err)
+	if len(values) != 1 || string(values[0].Value) != "2" {
+		t.Errorf("its version is read as %+v", values)
+	}
 }
 
 // writeImage writes an image of some 300 KB, and returns its size.

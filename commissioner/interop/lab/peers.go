@@ -40,6 +40,7 @@ type LightConfig struct {
 	Count         int
 	Discriminator int // of the first
 	Rich          bool
+	Updatable     bool // over the air
 }
 
 // firstPort and firstPasscode are those of each process's first light.
@@ -54,6 +55,9 @@ func (h *Host) Lights(ctx context.Context, cfg LightConfig) ([]*Light, error) {
 		"--passcode", strconv.Itoa(firstPasscode), "--port", strconv.Itoa(firstPort)}
 	if cfg.Rich {
 		args = append(args, "--rich")
+	}
+	if cfg.Updatable {
+		args = append(args, "--updatable")
 	}
 	p, err := h.matterjs(cfg.Name, "light.mjs", args...)
 	if err != nil {

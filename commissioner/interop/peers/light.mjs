@@ -1,15 +1,16 @@
 // One or several matter.js lights in one process.
 //
-//     node light.mjs [--count 1] [--name light] [--discriminator 3840] [--passcode 20202021] [--port 5540] [--rich]
+//     node light.mjs [--count 1] [--name light] [--discriminator 3840] [--passcode 20202021] [--port 5540] [--rich] [--updatable]
 //
 // The n-th light has the discriminator, the passcode and the port after those
-// of the one before. --rich adds endpoints, for longer reports. Storage is in
+// of the one before. --rich adds endpoints, for longer reports; --updatable has
+// lights run version 1, and others over the air. Storage is in
 // MATTER_STORAGE_PATH: killed and started anew with the same one, a light is
 // the same.
 //
-// It says {ready, number, qr, manual} for each light and {switched, on}
-// whenever one is switched. It obeys press {number}, fabrics {number} and
-// usage.
+// It says {ready, number, qr, manual} for each light, {switched, on} whenever
+// one is switched, and {updating, ms, cpu} and {installed, bytes, digest} as one
+// is updated. It obeys press {number}, fabrics {number} and usage.
 import { parseArgs } from "node:util";
 import { Endpoint, ServerNode, VendorId } from "@matter/main";
 import { DimmableLightDevice } from "@matter/main/devices/dimmable-light";
@@ -25,12 +26,15 @@ const { values: flags } = parseArgs({
         passcode: { type: "string", default: "20202021" },
         port: { type: "string", default: "5540" },
         rich: { type: "boolean", default: false },
+        updatable: { type: "boolean", default: false },
     },
 });
 
+const type = flags.updatable ? ServerNode.RootEndpoint.with((await import("./requestor.mjs")).Requestor) : ServerNode.RootEndpoint;
+
 async function light(i) {
     const name = `${flags.name}-${i + 1}`;
-    const node = await ServerNode.create({
+    const node = await ServerNode.create(type, {
         id: name,
         network: { port: Number(flags.port) + i },
         commissioning: { passcode: Number(flags.passcode) + i, discriminator: (Number(flags.discriminator) + i) % 4096 },
@@ -42,6 +46,7 @@ async function light(i) {
             productName: name,
             serialNumber: name,
             uniqueId: name,
+            ...(flags.updatable && { softwareVersion: 1, softwareVersionString: "1.0" }),
         },
     });
     const lamp = await node.add(new Endpoint(OnOffLightDevice, { id: "lamp" }));
