@@ -38,6 +38,7 @@ type size struct {
 	ops      int // reads and invokes
 	starts   int
 	losses   int    // of the leader
+	updates  int    // over the air, of each kind
 	only     string // of the parts; empty: all
 	profile  string // file for the CPU profile of our sessions, reads and invokes
 }
@@ -51,7 +52,8 @@ func main() {
 	flag.IntVar(&s.ops, "ops", 1000, "how many reads, and invokes")
 	flag.IntVar(&s.starts, "starts", 3, "how many times to start each process")
 	flag.IntVar(&s.losses, "losses", 10, "how many times to kill the leader of three gateways")
-	flag.StringVar(&s.only, "only", "", "measure one part only: start, one, bluetooth, protocol, row, once or failover")
+	flag.IntVar(&s.updates, "updates", 5, "how many devices to update over the air, by each to each")
+	flag.StringVar(&s.only, "only", "", "measure one part only: start, one, bluetooth, protocol, update, row, once or failover")
 	flag.StringVar(&s.profile, "profile", "", "file for a CPU profile of Gatehouse's sessions, reads and invokes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -59,8 +61,11 @@ func main() {
 	ctx, cancel := context.WithTimeout(ctx, limit+time.Duration(s.losses)*lossLimit)
 	defer cancel()
 	run := func() error { return bench(ctx, s) }
-	if flag.NArg() > 0 && flag.Arg(0) == rigCommand {
+	switch flag.Arg(0) {
+	case rigCommand:
 		run = func() error { return rig(ctx, s, flag.Args()[1:]) }
+	case updateRigCommand:
+		run = func() error { return updateRig(ctx, s, flag.Args()[1:]) }
 	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -88,7 +93,7 @@ func bench(ctx context.Context, s size) error {
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context) error
-	}{{"start", b.start}, {"one", b.one}, {"bluetooth", b.bluetooth}, {"protocol", b.protocol}, {"row", b.manyInARow}, {"once", b.manyAtOnce}, {"failover", b.failovers}} {
+	}{{"start", b.start}, {"one", b.one}, {"bluetooth", b.bluetooth}, {"protocol", b.protocol}, {"update", b.update}, {"row", b.manyInARow}, {"once", b.manyAtOnce}, {"failover", b.failovers}} {
 		if s.only != "" && s.only != part.name {
 			continue
 		}

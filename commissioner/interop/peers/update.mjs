@@ -6,7 +6,7 @@ import { OtaSoftwareUpdateProviderServer } from "@matter/main/behaviors/ota-soft
 import { OtaProviderEndpoint } from "@matter/main/endpoints/ota-provider";
 import { DclBehavior, SoftwareUpdateManager } from "@matter/main/node";
 import { BdxProtocol, PeerAddress } from "@matter/main/protocol";
-import { say } from "./lines.mjs";
+import { say, usage } from "./lines.mjs";
 
 const heard = (ota, version, status, token) => say({ ota, version, status, token: Buffer.from(token ?? []).toString("hex") });
 
@@ -33,7 +33,8 @@ class Provider extends OtaSoftwareUpdateProviderServer {
 let provider;
 
 // update has a device fetch the image in a file, and returns when the manager
-// says that it is done. The manager wants a subscription to the device.
+// says that it is done: what it took, in all and the transfer alone. The manager
+// wants a subscription to the device.
 export async function update(controller, node, file) {
     provider ??= await controller.add(new Endpoint(OtaProviderEndpoint.with(Provider), { id: "ota", softwareupdates: { allowTestOtaImages: true } }));
     const image = new Blob([await readFile(file)]);
@@ -44,16 +45,22 @@ export async function update(controller, node, file) {
 
     const began = performance.now();
     const { updateDone, updateFailed } = provider.eventsOf(SoftwareUpdateManager);
+    const transfer = {};
     const done = new Promise((resolve, reject) => {
         updateDone.once(resolve);
         updateFailed.once(() => reject(new Error("the update manager says that it failed")));
         controller.env.get(BdxProtocol).sessionStarted.once(session => {
-            session.progressFinished.once(bytes => say({ ota: "sent", bytes }));
+            const start = performance.now();
+            const cpu = usage().cpu;
+            session.progressFinished.once(bytes => {
+                Object.assign(transfer, { ms: performance.now() - start, cpu: usage().cpu - cpu });
+                say({ ota: "sent", bytes });
+            });
             session.progressCancelled.once(() => reject(new Error(`the transfer broke off after ${session.transferredBytes} octets`)));
         });
     });
     const address = PeerAddress(node.state.commissioning.peerAddress);
     const begin = provider.act(agent => agent.get(SoftwareUpdateManager).forceUpdate(address, info.vid, info.pid, info.softwareVersion));
     await Promise.all([begin, done]);
-    return { ms: performance.now() - began };
+    return { ms: performance.now() - began, transfer };
 }
