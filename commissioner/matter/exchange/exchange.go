@@ -166,7 +166,11 @@ func (x *Exchange) remove() {
 	}
 	delete(x.session.exchanges, key)
 	if !x.initiator {
-		x.m.responding--
+		p := x.session.peer()
+		x.m.answering--
+		if x.m.responding[p]--; x.m.responding[p] == 0 {
+			delete(x.m.responding, p)
+		}
 	}
 	if x.err == nil {
 		x.err = ErrClosed

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -337,14 +338,78 @@ func TestResponderLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pairOf(t, radiotest.NewNetwork(1))
 		b.Handle(echo, func(ctx context.Context, _ *Exchange, _ Message) { <-ctx.Done() })
-		for range maxPerSession + 10 {
+		for range maxPerPeer + 10 {
 			x, _ := a.Open(a.session)
 			x.SendOnce(echo, 1, nil)
 		}
 		synctest.Wait()
-		if len(b.session.exchanges) != maxPerSession || b.Stats().Dropped != 10 {
+		if len(b.session.exchanges) != maxPerPeer || b.Stats().Dropped != 10 {
 			t.Errorf("%d exchanges, %d dropped", len(b.session.exchanges), b.Stats().Dropped)
 		}
+	})
+}
+
+// TestNoRoom has more to say than there is room for: what is dropped is taken
+// when it is sent again, and nothing is acknowledged that was not taken.
+func TestNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pairOf(t, radiotest.NewNetwork(1))
+		end := make(chan struct{})
+		var handled atomic.Int32
+		b.Handle(echo, func(context.Context, *Exchange, Message) { handled.Add(1); <-end })
+		var all []*Exchange
+		for range maxPerPeer + 10 {
+			x, _ := a.Open(a.session)
+			if err := x.Send(t.Context(), echo, 1, nil); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, x)
+		}
+		synctest.Wait()
+		if n := handled.Load(); n != maxPerPeer {
+			t.Fatalf("%d are handled", n)
+		}
+		close(end)
+		for i, x := range all {
+			if err := x.Flush(t.Context()); err != nil {
+				t.Errorf("exchange %d: %v", i, err)
+			}
+		}
+		if n := handled.Load(); n != maxPerPeer+10 {
+			t.Errorf("%d were handled, and %d acknowledged", n, len(all))
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.answering != 0 || len(b.responding) != 0 {
+			t.Errorf("%d exchanges are still counted, of %d peers", b.answering, len(b.responding))
+		}
+	})
+}
+
+// TestStrangersLeaveRoom has strangers begin all they can: a peer with a
+// session is heard.
+func TestStrangersLeaveRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pairOf(t, radiotest.NewNetwork(1))
+		b.Handle(echo, func(ctx context.Context, x *Exchange, m Message) {
+			if x.Session().Kind() == Unsecured {
+				<-ctx.Done()
+			}
+			x.Send(ctx, echo, 2, m.Body)
+		})
+		for range 3 * maxUnsecured {
+			s, err := a.Unsecured(a.link, addrB, Params{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 8 {
+				x, _ := a.Open(s)
+				x.SendOnce(echo, 1, nil)
+			}
+		}
+		synctest.Wait()
+		x, _ := a.Open(a.session)
+		a.ask(t, x, "last")
 	})
 }
 

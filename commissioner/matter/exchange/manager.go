@@ -30,7 +30,8 @@ const (
 	maxSessions   = 4096 // secure sessions
 	maxUnsecured  = 64   // unsecured sessions that strangers began
 	maxResponding = 256  // exchanges that peers began
-	maxPerSession = 32   // of these, on one session
+	maxPerPeer    = 32   // of these, by one peer, on all its sessions
+	maxOfStranger = 2    // of these, on one unsecured session: strangers leave room for others
 )
 
 // Handler answers an exchange that a peer began. It runs on a goroutine of
@@ -65,8 +66,9 @@ type Manager struct {
 	sessions   map[uint16]*Session // by our id; nil: reserved by a handshake
 	unsecured  map[strangerKey]*Session
 	strangers  []strangerKey // of unsecured, that others began, oldest first
-	responding int
-	nextID     uint16 // of an exchange
+	responding map[peer]int  // exchanges that peers began, and end
+	answering  int           // of all
+	nextID     uint16        // of an exchange
 	jitter     *mathrand.Rand
 	stats      Stats
 	closed     bool
@@ -79,6 +81,22 @@ type strangerKey struct {
 	addr radio.Addr // zero: we are the initiator
 }
 
+// peer is whose exchanges count together.
+type peer struct {
+	kind   Kind
+	fabric uint8
+	node   uint64
+}
+
+func (s *Session) peer() peer { return peer{s.kind, s.fabric, s.peerNode} }
+
+func (p peer) most() int {
+	if p.kind == Unsecured {
+		return maxOfStranger
+	}
+	return maxPerPeer
+}
+
 // New is a Manager without links.
 func New(cfg Config) (*Manager, error) {
 	var seed [32]byte
@@ -87,12 +105,13 @@ func New(cfg Config) (*Manager, error) {
 	}
 	cfg.Params = cfg.Params.OrDefault()
 	m := &Manager{
-		cfg:       cfg,
-		handlers:  make(map[message.ProtocolID]Handler),
-		sessions:  make(map[uint16]*Session),
-		unsecured: make(map[strangerKey]*Session),
-		nextID:    binary.LittleEndian.Uint16(seed[:]),
-		jitter:    mathrand.New(mathrand.NewChaCha8(seed)),
+		cfg:        cfg,
+		handlers:   make(map[message.ProtocolID]Handler),
+		sessions:   make(map[uint16]*Session),
+		unsecured:  make(map[strangerKey]*Session),
+		responding: make(map[peer]int),
+		nextID:     binary.LittleEndian.Uint16(seed[:]),
+		jitter:     mathrand.New(mathrand.NewChaCha8(seed)),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m, nil

@@ -134,7 +134,9 @@ func (m *Manager) dispatch(s *Session, from radio.Addr, counter uint32, fresh bo
 	}
 	msg := Message{p.Protocol, p.Opcode, append([]byte(nil), p.Body...)}
 	if x != nil && !x.closing {
-		x.deliver(msg, p.Reliable, counter)
+		if !x.deliver(msg, p.Reliable, counter) {
+			m.noRoom(s, counter)
+		}
 		return
 	}
 	if x == nil && p.Initiator && m.respond(s, p, counter, msg) {
@@ -145,16 +147,23 @@ func (m *Manager) dispatch(s *Session, from radio.Addr, counter uint32, fresh bo
 	}
 }
 
-func (x *Exchange) deliver(msg Message, reliable bool, counter uint32) {
+// noRoom drops a message, and takes it when it is sent again: what is not fresh
+// would only be acknowledged.
+func (m *Manager) noRoom(s *Session, counter uint32) {
+	m.stats.Dropped++
+	s.window.Forget(counter)
+}
+
+func (x *Exchange) deliver(msg Message, reliable bool, counter uint32) bool {
 	select {
 	case x.inbox <- msg:
 	default:
-		x.m.stats.Dropped++
-		return
+		return false
 	}
 	if reliable {
 		x.owe(counter)
 	}
+	return true
 }
 
 // respond begins the exchange of a peer's unsolicited message.
@@ -163,18 +172,14 @@ func (m *Manager) respond(s *Session, p message.Payload, counter uint32, msg Mes
 	if handler == nil || m.closed {
 		return false
 	}
-	responding := 0
-	for key := range s.exchanges {
-		if !key.initiator {
-			responding++
-		}
-	}
-	if responding >= maxPerSession || m.responding >= maxResponding {
-		m.stats.Dropped++
+	from := s.peer()
+	if m.responding[from] >= from.most() || m.answering >= maxResponding {
+		m.noRoom(s, counter)
 		return true
 	}
 	x := m.add(s, p.ExchangeID, false)
-	m.responding++
+	m.responding[from]++
+	m.answering++
 	if p.Reliable {
 		x.owe(counter)
 	}

@@ -51,6 +51,7 @@ type Window struct {
 	max   uint32
 	seen  uint32 // bit i: max-1-i has come
 	begun bool
+	due   bool // max was forgotten
 }
 
 // Secure reports whether counter is new under a session key, and remembers
@@ -73,22 +74,40 @@ func (w *Window) Unsecured(counter uint32) bool {
 	case -ahead <= windowSize:
 		return w.behind(-ahead)
 	default:
-		w.seen = 0
+		w.seen, w.due = 0, false
 	}
 	w.max = counter
 	return true
+}
+
+// Forget has a counter be new again that was new last: its message could not
+// be taken, and is to be sent again.
+func (w *Window) Forget(counter uint32) {
+	switch by := w.max - counter; {
+	case by == 0:
+		w.due = true
+	case by <= windowSize:
+		w.seen &^= 1 << (by - 1)
+	}
 }
 
 func (w *Window) advance(by uint32) {
 	if !w.begun || by > windowSize {
 		w.seen = 0
 	} else {
-		w.seen = w.seen<<by | 1<<(by-1)
+		w.seen <<= by
+		if !w.due {
+			w.seen |= 1 << (by - 1)
+		}
 	}
-	w.begun = true
+	w.begun, w.due = true, false
 }
 
 func (w *Window) behind(by uint32) bool {
+	if by == 0 && w.due {
+		w.due = false
+		return true
+	}
 	if by == 0 || by > windowSize || w.seen&(1<<(by-1)) != 0 {
 		return false
 	}

@@ -166,6 +166,41 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// TestForget has counters come again that were forgotten: each once, and none
+// besides.
+func TestForget(t *testing.T) {
+	for name, take := range map[string]func(*Window, uint32) bool{"secure": (*Window).Secure, "unsecured": (*Window).Unsecured} {
+		var w Window
+		come := func(counter uint32, want bool) {
+			t.Helper()
+			if take(&w, counter) != want {
+				t.Errorf("%s: %d is new: %v", name, counter, !want)
+			}
+		}
+		come(100, true)
+		w.Forget(100)
+		come(100, true)
+		come(100, false)
+		w.Forget(100)
+		come(101, true)
+		come(102, true)
+		come(100, true)
+		come(100, false)
+		w.Forget(101)
+		come(102, false)
+		come(101, true)
+		come(101, false)
+		w.Forget(102)
+		come(134, true)
+		come(102, true)
+		come(102, false)
+		w.Forget(102)
+		w.Forget(134)
+		come(200, true)
+		come(134, name == "unsecured") // far behind: a peer begun anew
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, h := range headers {
 		for _, p := range payloads {
