@@ -32,6 +32,7 @@ import (
 
 // updates offers one image to one device.
 type updates struct {
+	dir   string // of the shelf
 	shelf *shelf.Shelf
 	offer ota.Offer
 	to    cert.NodeID // 0: whoever asks
@@ -99,11 +100,12 @@ func newUpdates(t *testing.T, size int, change func(*otaimage.Header)) *updates 
 	if err := otaimage.Write(&b, header, payload); err != nil {
 		t.Fatal(err)
 	}
-	s, err := shelf.Open(t.TempDir(), 64<<20)
+	dir := t.TempDir()
+	s, err := shelf.Open(dir, 64<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &updates{shelf: s, offer: ota.Offer{Version: header.Version, VersionString: header.VersionString, Image: sha256.Sum256(b.Bytes())}}
+	u := &updates{dir: dir, shelf: s, offer: ota.Offer{Version: header.Version, VersionString: header.VersionString, Image: sha256.Sum256(b.Bytes())}}
 	if err := s.Put(bytes.NewReader(b.Bytes()), u.offer.Image, int64(b.Len())); err != nil {
 		t.Fatal(err)
 	}
@@ -204,6 +206,9 @@ func TestUpdateRefused(t *testing.T) {
 		last   ota.State
 	}{
 		"of another product":   {func(h *otaimage.Header) { h.ProductID++ }, nil, ota.Downloaded},
+		"of another vendor":    {func(h *otaimage.Header) { h.VendorID++ }, nil, ota.Downloaded},
+		"of another version":   {nil, func(u *updates) { u.offer.Version++ }, ota.Downloaded},
+		"for other versions":   {func(h *otaimage.Header) { h.MinApplicable = &h.Version }, nil, ota.Downloaded},
 		"of this version":      {func(h *otaimage.Header) { h.Version = 1 }, nil, ""},
 		"nothing for it":       {nil, func(u *updates) { u.to = 7 }, ""},
 		"taken back":           {nil, func(u *updates) { u.apply = []datamodel.ApplyAction{datamodel.ApplyDiscontinue} }, ota.Downloaded},
