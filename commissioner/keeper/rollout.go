@@ -59,7 +59,13 @@ func (u *Updates) advance(ctx context.Context, n cert.NodeID) error {
 		u.fetch(d.Facts.VendorID, i)
 		return nil
 	}
-	err := u.begin(ctx, d, false)
+	image, err := u.open(ctx, d.Facts, i)
+	if err != nil {
+		u.set(n, func(w *way) { w.next = u.k.c.Now().Add(fetchRetry) })
+		return err
+	}
+	image.Close()
+	err = u.begin(ctx, d, false)
 	if refused := (*fabric.Refusal)(nil); errors.As(err, &refused) {
 		return nil // another was faster
 	}

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -49,23 +50,23 @@ func (k *Keeper) Update(images Images) *Updates {
 
 // offered is the image that a device may have now; nil: none. Until all of the
 // home's gateways know of roll-outs, it is what the device is to have.
-func (u *Updates) offered(n cert.NodeID) (vendor uint16, i *fabric.FirmwareImage) {
+func (u *Updates) offered(n cert.NodeID) (f fabric.Facts, i *fabric.FirmwareImage) {
 	s := u.k.c.Ledger.State()
 	d := s.Devices[n]
 	if d == nil || d.Standing == nil || d.Standing.Update == nil || s.Version >= fabric.RolloutVersion && !d.Updating(d.Standing.Update.SHA256) {
-		return 0, nil
+		return f, nil
 	}
-	return d.Facts.VendorID, d.Standing.Update
+	return d.Facts, d.Standing.Update
 }
 
 // Offer implements ota.Updates. An image that is not here is fetched first.
 func (u *Updates) Offer(_ context.Context, n cert.NodeID, q *datamodel.QueryImage) (o ota.Offer, wait time.Duration, ok bool) {
-	vendor, i := u.offered(n)
-	if i == nil || q != nil && (q.VendorID != vendor || q.SoftwareVersion >= i.Version) {
+	f, i := u.offered(n)
+	if i == nil || q != nil && (q.VendorID != f.VendorID || q.SoftwareVersion >= i.Version) {
 		return o, 0, false
 	}
 	if q != nil && !u.images.Has(i) {
-		u.fetch(vendor, i)
+		u.fetch(f.VendorID, i)
 		wait = fetchWait
 	}
 	return ota.Offer{Version: i.Version, VersionString: i.Name, Image: ota.Digest(i.SHA256)}, wait, true
@@ -99,11 +100,26 @@ func (u *Updates) fetch(vendor uint16, i *fabric.FirmwareImage) {
 // Image implements ota.Updates.
 func (u *Updates) Image(ctx context.Context, d ota.Digest) (bdx.File, error) {
 	for n := range u.k.c.Ledger.State().Devices {
-		if vendor, i := u.offered(n); i != nil && ota.Digest(i.SHA256) == d {
-			return u.images.Image(ctx, vendor, i)
+		if f, i := u.offered(n); i != nil && ota.Digest(i.SHA256) == d {
+			return u.open(ctx, f, i)
 		}
 	}
 	return nil, shelf.ErrAbsent // it is not wanted any more
+}
+
+// open opens an image for a device. What statements say of it is believed, but
+// not every device looks whether an image is for it: one that itself says that
+// it is not, goes to none.
+func (u *Updates) open(ctx context.Context, f fabric.Facts, i *fabric.FirmwareImage) (*shelf.Image, error) {
+	image, err := u.images.Image(ctx, f.VendorID, i)
+	if err != nil {
+		return nil, err
+	}
+	if h := image.Header; !h.For(f.VendorID, f.ProductID) || h.Version != i.Version {
+		image.Close()
+		return nil, fmt.Errorf("the image says that it is version %d of product %04X of vendor %04X, and not for this device", h.Version, h.ProductID, h.VendorID)
+	}
+	return image, nil
 }
 
 // Apply implements ota.Updates: what is still wanted may be installed at once.
@@ -124,7 +140,7 @@ func (u *Updates) Ask(ctx context.Context, n cert.NodeID) error {
 	if d.Standing == nil || d.Standing.Update == nil {
 		return commissioner.Fail(commissioner.CodeNoUpdate, nil)
 	}
-	image, err := u.images.Image(ctx, d.Facts.VendorID, d.Standing.Update)
+	image, err := u.open(ctx, d.Facts, d.Standing.Update)
 	if err != nil {
 		return commissioner.Fail(commissioner.CodeNoImage, err)
 	}
