@@ -96,7 +96,7 @@ func TestRolloutBricks(t *testing.T) {
 // TestRolloutLie has the lamp say that it installed its image, which it did not.
 func TestRolloutLie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecall(t, virtual.KeepSoftware, nil)
+		r := newRecall(t, virtual.Boast, nil)
 		defer r.owning()()
 		r.burns()
 		time.Sleep(12 * time.Hour)

@@ -31,12 +31,12 @@ const (
 	Vanish        Mode = "vanish"         // falls silent as it gets its certificate
 	KeepFabric    Mode = "keep-fabric"    // says that it left a fabric, and did not
 	KeepNOC       Mode = "keep-noc"       // says that it took another certificate, and did not
-	KeepSoftware  Mode = "keep-software"  // says that it installed other software, and did not
+	Boast         Mode = "boast"          // says that it installed an update, and did not
 	Brick         Mode = "brick"          // does not come back from installing other software
 )
 
 // Modes are all there are.
-var Modes = []Mode{Stall, WrongNonce, WrongCSRNonce, BadChain, EndlessChunks, OversizeList, LostPackets, ForgetACL, Vanish, KeepFabric, KeepNOC, KeepSoftware, Brick}
+var Modes = []Mode{Stall, WrongNonce, WrongCSRNonce, BadChain, EndlessChunks, OversizeList, LostPackets, ForgetACL, Vanish, KeepFabric, KeepNOC, Boast, Brick}
 
 // UnmarshalText checks a mode's name.
 func (m *Mode) UnmarshalText(b []byte) error {

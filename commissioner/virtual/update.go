@@ -176,7 +176,7 @@ func (u *update) update(ctx context.Context) error {
 	case Brick:
 		u.d.Close()
 		return nil
-	case KeepSoftware:
+	case Boast:
 	default:
 		u.d.restart(h)
 	}
