@@ -11,11 +11,11 @@ import (
 // hardwareVersion is the only one there is.
 const hardwareVersion uint16 = 1
 
-func (d *Device) descriptor(e interaction.EndpointID, deviceType uint32, revision uint16, parts []interaction.EndpointID) *datamodel.Cluster {
+func (d *Device) descriptor(e interaction.EndpointID, types []datamodel.DeviceType, clients []interaction.ClusterID, parts []interaction.EndpointID) *datamodel.Cluster {
 	return &datamodel.Cluster{ID: datamodel.Descriptor, Revision: 2, Attributes: map[interaction.AttributeID]datamodel.AttributeServer{
-		datamodel.DescriptorDeviceTypes: datamodel.Value([]datamodel.DeviceType{{Type: deviceType, Revision: revision}}),
+		datamodel.DescriptorDeviceTypes: datamodel.Value(types),
 		datamodel.DescriptorServers:     {Read: func(*interaction.Request) any { return d.node.Clusters(e) }},
-		datamodel.DescriptorClients:     datamodel.Value([]interaction.ClusterID{}),
+		datamodel.DescriptorClients:     datamodel.Value(clients),
 		datamodel.DescriptorParts:       datamodel.Value(parts),
 	}}
 }

@@ -126,16 +126,22 @@ type update struct {
 	provider cert.NodeID
 	endpoint interaction.EndpointID
 	at       radio.Addr
+	target   uint32 // version, once it was offered
 }
 
 // run asks for an image, fetches it and installs it.
 func (u *update) run() {
 	ctx, cancel := context.WithTimeout(u.d.ctx, updateLimit)
 	defer cancel()
+	u.moved(datamodel.UpdateIdle, datamodel.UpdateQuerying, datamodel.ChangeSuccess)
+	reason := datamodel.ChangeSuccess
 	if err := u.update(ctx); err != nil {
 		u.d.cfg.Log.Info("no update", "err", err)
+		if !errors.Is(err, errNoUpdate) {
+			reason = datamodel.ChangeFailure
+		}
 	}
-	u.enter(datamodel.UpdateIdle, -1)
+	u.enter(datamodel.UpdateIdle, -1, reason)
 }
 
 var errNoUpdate = errors.New("there is none")
@@ -150,10 +156,12 @@ func (u *update) update(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	u.target = *offer.SoftwareVersion
 	for try := 1; ; try++ {
 		if err = u.download(ctx, s, *offer.ImageURI); err == nil {
 			break
 		}
+		u.failed(u.octets())
 		if errors.Is(err, bdx.FileDesignatorUnknown) || try == updateTries || !u.rest(ctx, updateRest) {
 			return fmt.Errorf("the transfer: %w", err)
 		}
@@ -164,11 +172,13 @@ func (u *update) update(ctx context.Context) error {
 		}
 		s = again
 	}
-	u.enter(datamodel.UpdateApplying, -1)
+	octets := u.octets()
 	h, err := u.whole(offer)
 	if err != nil {
+		u.failed(octets)
 		return err
 	}
+	u.enter(datamodel.UpdateApplying, -1, datamodel.ChangeSuccess)
 	if err := u.mayApply(ctx, s, offer); err != nil {
 		return err
 	}
@@ -212,7 +222,7 @@ func (u *update) query(ctx context.Context, s *exchange.Session) (*datamodel.Que
 		}
 		switch {
 		case r.Status == datamodel.OTABusy:
-			u.enter(datamodel.UpdateDelayedOnQuery, -1)
+			u.enter(datamodel.UpdateDelayedOnQuery, -1, datamodel.ChangeDelayByProvider)
 			wait := updateRest
 			if r.DelayedActionTime != nil {
 				wait = max(wait, time.Duration(*r.DelayedActionTime)*time.Second)
@@ -220,6 +230,7 @@ func (u *update) query(ctx context.Context, s *exchange.Session) (*datamodel.Que
 			if !u.rest(ctx, wait) {
 				return nil, ctx.Err()
 			}
+			u.enter(datamodel.UpdateQuerying, -1, datamodel.ChangeSuccess)
 			continue
 		case r.Status != datamodel.UpdateAvailable:
 			return nil, errNoUpdate
@@ -236,7 +247,7 @@ func (u *update) download(ctx context.Context, s *exchange.Session, uri string) 
 	if !ok {
 		return fmt.Errorf("%s is not at the provider", uri)
 	}
-	u.enter(datamodel.UpdateDownloading, 0)
+	u.enter(datamodel.UpdateDownloading, 0, datamodel.ChangeSuccess)
 	u.d.mu.Lock()
 	have := &u.d.software.image
 	if name != u.d.software.uri {
@@ -247,7 +258,7 @@ func (u *update) download(ctx context.Context, s *exchange.Session, uri string) 
 	u.d.mu.Unlock()
 	_, err := bdx.Fetch(ctx, u.d.manager, s, bdx.Request{Designator: []byte(name), Offset: offset, Options: bdx.Options{Progress: func(done, end uint64) {
 		if end > 0 {
-			u.enter(datamodel.UpdateDownloading, int(100*done/end))
+			u.enter(datamodel.UpdateDownloading, int(100*done/end), datamodel.ChangeSuccess)
 		}
 	}}}, have)
 	return err
@@ -278,32 +289,57 @@ func (u *update) mayApply(ctx context.Context, s *exchange.Session, offer *datam
 		switch r.Action {
 		case datamodel.ApplyProceed:
 			if wait > 0 {
-				u.enter(datamodel.UpdateDelayedOnApply, -1)
+				u.enter(datamodel.UpdateDelayedOnApply, -1, datamodel.ChangeDelayByProvider)
 			}
 			if !u.rest(ctx, wait) {
 				return ctx.Err()
 			}
 			return nil
 		case datamodel.ApplyAwait:
-			u.enter(datamodel.UpdateDelayedOnApply, -1)
+			u.enter(datamodel.UpdateDelayedOnApply, -1, datamodel.ChangeDelayByProvider)
 			if !u.rest(ctx, max(wait, updateRest)) {
 				return ctx.Err()
 			}
 		default:
-			return errors.New("the provider took it back")
+			return fmt.Errorf("the provider took it back: %w", errNoUpdate)
 		}
 	}
 }
 
 // enter says what the device is at; percent -1: nothing to count.
-func (u *update) enter(s datamodel.UpdateState, percent int) {
+func (u *update) enter(s datamodel.UpdateState, percent int, reason datamodel.ChangeReason) {
 	u.d.mu.Lock()
 	before := u.d.software.state
 	u.d.software.state, u.d.software.progress = s, tlv.Null[uint8]{Valid: percent >= 0, Value: uint8(max(0, percent))}
 	u.d.mu.Unlock()
 	if before != s {
-		u.d.changed(0, datamodel.OTARequestor, datamodel.OTARequestorState)
+		u.moved(before, s, reason)
 	}
+}
+
+// moved tells that the device is at something else.
+func (u *update) moved(from, to datamodel.UpdateState, reason datamodel.ChangeReason) {
+	e := datamodel.StateTransition{Previous: from, New: to, Reason: reason}
+	if to == datamodel.UpdateDownloading || to == datamodel.UpdateApplying {
+		e.Target = tlv.Some(u.target)
+	}
+	u.d.changed(0, datamodel.OTARequestor, datamodel.OTARequestorState)
+	u.d.happened(datamodel.OTARequestor, datamodel.OTARequestorTransition, infoEvent, &e)
+}
+
+// octets is how much of the image is there.
+func (u *update) octets() int {
+	u.d.mu.Lock()
+	defer u.d.mu.Unlock()
+	return u.d.software.image.Len()
+}
+
+// failed tells that a download came to nothing.
+func (u *update) failed(octets int) {
+	u.d.mu.Lock()
+	e := datamodel.DownloadError{SoftwareVersion: u.target, Octets: uint64(octets), Percent: u.d.software.progress}
+	u.d.mu.Unlock()
+	u.d.happened(datamodel.OTARequestor, datamodel.OTARequestorDownloadError, infoEvent, &e)
 }
 
 // restart has the device run an image, as if it had just been switched on.
@@ -315,4 +351,5 @@ func (d *Device) restart(h *otaimage.Header) {
 		d.cfg.OnUpdate(h.Version, h.VersionString)
 	}
 	d.changed(0, datamodel.BasicInformation, datamodel.BasicSoftwareVersion, datamodel.BasicSoftwareVersionString)
+	d.happened(datamodel.OTARequestor, datamodel.OTARequestorApplied, criticalEvent, &datamodel.VersionApplied{SoftwareVersion: h.Version, ProductID: d.cfg.Code.ProductID})
 }

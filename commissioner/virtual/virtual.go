@@ -71,6 +71,7 @@ type Device struct {
 	resumptions securechannel.Resumptions
 	ctx         context.Context
 	cancel      context.CancelFunc
+	journal     journal
 
 	mu         sync.Mutex
 	window     window
@@ -118,12 +119,13 @@ func New(cfg Config) (*Device, error) {
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.attestation = cfg.Hostile.maker(cfg.Maker).Device(attesttest.Product{VendorID: cfg.Code.VendorID, ProductID: cfg.Code.ProductID,
 		DeviceType: datamodel.DeviceTypeOnOffLight, Number: binary.BigEndian.Uint64(d.fingerprint())})
-	d.node.Grants = d.grants
+	d.node.Grants, d.node.History = d.grants, d.journal.since
 	if err := errors.Join(
-		d.add(0, d.descriptor(0, datamodel.DeviceTypeRootNode, 3, []interaction.EndpointID{1}),
+		d.add(0, d.descriptor(0, []datamodel.DeviceType{{Type: datamodel.DeviceTypeRootNode, Revision: 3}, {Type: datamodel.DeviceTypeOTARequestor, Revision: 1}},
+			[]interaction.ClusterID{datamodel.OTAProvider}, []interaction.EndpointID{1}),
 			d.basicInformation(), d.generalCommissioning(), d.networkCommissioning(), d.generalDiagnostics(),
 			d.administratorCommissioning(), d.operationalCredentials(), d.accessControl(), d.groupKeyManagement(), d.otaRequestor()),
-		d.add(1, d.descriptor(1, datamodel.DeviceTypeOnOffLight, 3, []interaction.EndpointID{}), d.identify(), d.onOff()),
+		d.add(1, d.descriptor(1, []datamodel.DeviceType{{Type: datamodel.DeviceTypeOnOffLight, Revision: 3}}, []interaction.ClusterID{}, []interaction.EndpointID{}), d.identify(), d.onOff()),
 	); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,9 @@
 package datamodel
 
-import "gatehouse/commissioner/matter/interaction"
+import (
+	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/fabric/tlv"
+)
 
 // OTASoftwareUpdateProvider: who has images for others.
 const (
@@ -145,10 +148,31 @@ var updateStates = [...]string{"unknown", "idle", "querying", "delayed", "downlo
 
 func (s UpdateState) String() string { return updateStates[min(int(s), len(updateStates)-1)] }
 
+// ChangeReason is why a requestor is at something else.
+type ChangeReason uint8
+
+const (
+	ChangeUnknown ChangeReason = iota
+	ChangeSuccess
+	ChangeFailure
+	ChangeTimeOut
+	ChangeDelayByProvider
+)
+
+// StateTransition is the event of another UpdateState.
+type StateTransition struct {
+	Previous UpdateState      `tlv:"0"`
+	New      UpdateState      `tlv:"1"`
+	Reason   ChangeReason     `tlv:"2"`
+	Target   tlv.Null[uint32] `tlv:"3"` // version, while one is downloaded or applied
+}
+
 // DownloadError is the event of a download that failed.
 type DownloadError struct {
-	SoftwareVersion uint32 `tlv:"0"`
-	Octets          uint64 `tlv:"1"` // that came
+	SoftwareVersion uint32          `tlv:"0"`
+	Octets          uint64          `tlv:"1"` // that came
+	Percent         tlv.Null[uint8] `tlv:"2"`
+	PlatformCode    tlv.Null[int64] `tlv:"3"`
 }
 
 // VersionApplied is the event of the first start of a new version.
