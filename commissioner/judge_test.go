@@ -208,6 +208,9 @@ func TestRecall(t *testing.T) {
 			r.is(fabric.AdmitDevice, 2)
 			r.rights(r.lamp, true)
 			r.reaches(other, r.lamp, true)
+			if text := r.ledger.State().Devices[r.lamp].Facts.SoftwareString; text != "2.0" {
+				t.Errorf("it is known to run %q", text)
+			}
 			if p, ok := r.u.Progress(r.lamp); !ok || p.State != ota.Applied || p.Version != 2 {
 				t.Errorf("%+v", p)
 			}

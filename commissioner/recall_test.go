@@ -370,6 +370,10 @@ func TestOffers(t *testing.T) {
 				t.Errorf("device %v may install %+v: %d after %v", c.n, c.o, got, wait)
 			}
 		}
+		w.learn(known{Statements: []firmware.Statement{{From: "house"}}})
+		if _, err := w.u.Image(t.Context(), images.offer.Image); !errors.Is(err, shelf.ErrAbsent) {
+			t.Errorf("an image that nobody is to have any more: %v", err)
+		}
 		if err := w.u.Ask(t.Context(), 77); code(err) != commissioner.CodeUnknownDevice {
 			t.Errorf("an update of nobody: %v", err)
 		}
