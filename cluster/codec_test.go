@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"gatehouse/fabric"
+	"gatehouse/fabric/audit"
 	"gatehouse/fabric/cert"
 )
 
@@ -93,6 +94,9 @@ func commands() map[string]fabric.Command {
 		"set-firmware-ledger":    {SetFirmwareLedger: &fabric.SetFirmwareLedger{URL: "https://example.org"}},
 		"judge":                  {Judge: &fabric.Judge{Node: 7, Gateway: gateway, Standing: *standing, Facts: &fabric.Facts{SoftwareVersion: 3}}},
 		"enforce":                {Enforce: &fabric.Enforce{Node: 7, Gateway: gateway, Verdict: fabric.QuarantineDevice}},
+		"rename-5":               {By: gateway, Rename: &fabric.Rename{Node: 7, Name: "other lamp"}},
+		"restore-trail": {Restore: &fabric.Restore{State: &fabric.State{Version: 5, Trail: &fabric.Trail{Tree: audit.Tree{}.Append([]byte("{}")), Day: 1, Refused: 2, Last: []byte("12345678"), Skipped: 3}},
+			Gateway: fabric.Gateway{Node: gateway, Version: 5}, Generation: fabric.Generation{Number: 17}, CAT: 9}},
 		"reserve-5": {Reserve: &fabric.Reserve{Node: 7, Gateway: gateway, FailSafe: 60_000, Facts: fabric.Facts{Firmware: []byte("information")},
 			Standing: &fabric.Standing{Verdict: fabric.AdmitDevice, Evidence: []fabric.Evidence{{From: "house", At: start, SHA256: bytes.Repeat([]byte{3}, 32)}}}}},
 		"judge-5":               {Judge: &fabric.Judge{Node: 7, Gateway: gateway, Facts: &fabric.Facts{Firmware: []byte("information")}}},
@@ -130,6 +134,23 @@ func state(t testing.TB) *fabric.State {
 	return s
 }
 
+// trailed is a state with a trail.
+func trailed(t testing.TB) *fabric.State {
+	s, skipped, rename := &fabric.State{}, fabric.Command{Time: start, Reserve: &fabric.Reserve{Node: 8, Gateway: 9}}, commands()["rename-5"]
+	begin, first := commands()["found"], reserve(7)
+	modern := *begin.Found
+	modern.Gateway.Version = 5
+	begin.Found = &modern
+	for i, c := range []fabric.Command{begin, first, rename, skipped, skipped} {
+		c.Version = c.Needs()
+		s, _ = fabric.Apply(s, uint64(i+3), &c)
+	}
+	if s.TrailSize() != 5 || s.Trail.Skipped != 1 {
+		t.Fatalf("%+v", s.Trail)
+	}
+	return s
+}
+
 // TestGolden holds this and every later release to the octets of the first:
 // what is in a log or a snapshot must be read for ever, and a value must have
 // one encoding.
@@ -153,7 +174,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]*fabric.State{"state": first, "state-networks": networks} {
+	for name, want := range map[string]*fabric.State{"state": first, "state-networks": networks, "state-trail": trailed(t)} {
 		b, err := encodeState(want)
 		if err != nil {
 			t.Fatal(err)
@@ -264,8 +285,10 @@ func FuzzCommand(f *testing.F) {
 		if d := cmp.Diff(c, again); d != "" {
 			t.Error(d)
 		}
-		if _, err := fabric.Apply(state(t), 100, c); err != nil && err.Error() == "" {
-			t.Error("refused without a reason")
+		for _, s := range []*fabric.State{state(t), trailed(t)} {
+			if _, err := fabric.Apply(s, 100, c); err != nil && err.Error() == "" {
+				t.Error("refused without a reason")
+			}
 		}
 	})
 }

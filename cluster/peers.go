@@ -49,7 +49,7 @@ func (c *Cluster) Handler() http.Handler {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		s, err := c.apply(r.Context(), *cmd)
+		s, err := c.apply(r.Context(), *cmd, wire.Peer(r.Context()))
 		c.answer(w, s, err)
 	})
 	mux.HandleFunc("GET "+pathRead, func(w http.ResponseWriter, r *http.Request) {

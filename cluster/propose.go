@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"gatehouse/fabric"
+	"gatehouse/fabric/cert"
 )
 
 // Propose has the cluster apply a command, whoever leads it, and returns once
@@ -29,7 +30,7 @@ func (c *Cluster) Propose(ctx context.Context, cmd fabric.Command) (*fabric.Stat
 	}
 	s, err := c.persist(ctx, len(cmd.Request) > 0, func() (*fabric.State, error) {
 		if c.Leads() {
-			return c.apply(ctx, cmd)
+			return c.apply(ctx, cmd, c.cfg.Node)
 		}
 		return c.forward(ctx, cmd)
 	})
@@ -73,8 +74,12 @@ func (c *Cluster) persist(ctx context.Context, again bool, do func() (*fabric.St
 	}
 }
 
-// apply is Propose on the leader.
-func (c *Cluster) apply(ctx context.Context, cmd fabric.Command) (*fabric.State, error) {
+// apply is Propose on the leader, by a gateway, whatever the command says of it.
+func (c *Cluster) apply(ctx context.Context, cmd fabric.Command, by cert.NodeID) (*fabric.State, error) {
+	cmd.By = 0
+	if c.State().Version >= fabric.TrailVersion {
+		cmd.By = by
+	}
 	// The leader's clock alone goes into the log.
 	cmd.Version, cmd.Time = cmd.Needs(), c.cfg.Now().UnixMilli()
 	data, err := encodeCommand(&cmd)

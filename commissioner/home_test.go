@@ -132,6 +132,7 @@ func (v *vault) IPK(context.Context, *fabric.State) (cert.EpochKey, error) { ret
 
 // home is a gateway and one device, on a network in memory.
 type home struct {
+	version uint8 // of its trust state; 0: the newest
 	t       *testing.T
 	net     *radiotest.Network
 	ledger  *ledger
@@ -192,7 +193,7 @@ func (h *home) found() {
 	h.vault = &vault{f.IssuerKey.Reveal(), f.IPK}
 	h.propose(fabric.Command{Found: &fabric.Found{
 		Home:       fabric.Home{Name: "home", FabricID: f.FabricID, Root: f.RCAC, Birth: birth.UnixMilli(), VendorID: 0xFFF1, GatewayCAT: cat},
-		Generation: fabric.Generation{Number: 1, ICAC: f.ICAC}, Gateway: fabric.Gateway{Node: self, NOC: noc, Version: fabric.Version}}})
+		Generation: fabric.Generation{Number: 1, ICAC: f.ICAC}, Gateway: fabric.Gateway{Node: self, NOC: noc, Version: cmp.Or(h.version, fabric.Version)}}})
 	h.propose(fabric.Command{AddAnchors: &fabric.AddAnchors{Anchors: []fabric.Anchor{
 		{Kind: fabric.PAA, DER: maker.PAA(), Test: true}, {Kind: fabric.CDSigner, DER: maker.Signer(), Test: true}}}})
 	h.propose(fabric.Command{AddException: &fabric.Exception{Name: "tests", VendorID: 0xFFF1, Expires: time.Now().AddDate(1, 0, 0).UnixMilli()}})

@@ -291,9 +291,8 @@ func TestGateAsks(t *testing.T) {
 // TestGateOfOldHome has a home with a gateway that knows no quarantine.
 func TestGateOfOldHome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &home{discriminator: 0xABC, firmware: burning()}
+		h := &home{discriminator: 0xABC, firmware: burning(), version: 3}
 		h.start(t, "", 0)
-		h.propose(fabric.Command{DescribeGateway: &fabric.DescribeGateway{Node: h.id.Node, Version: 3}})
 		if _, err := h.pair(t.Context()); code(err) != commissioner.CodeFirmware {
 			t.Fatalf("got %v", err)
 		}

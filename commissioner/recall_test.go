@@ -36,9 +36,9 @@ type watch struct {
 	fail             func(fabric.Command) error
 }
 
-func watched(t *testing.T, mode virtual.Mode, images keeper.Images) *watch {
+func watched(t *testing.T, mode virtual.Mode, images keeper.Images, version uint8) *watch {
 	w := &watch{knows: new(changing)}
-	w.home = &home{discriminator: 0xABC, firmware: w.knows, provider: &ota.Provider{Now: time.Now, Log: quiet}}
+	w.home = &home{discriminator: 0xABC, firmware: w.knows, version: version, provider: &ota.Provider{Now: time.Now, Log: quiet}}
 	w.start(t, mode, 0)
 	if images != nil {
 		w.u = w.k.Update(images)
@@ -111,7 +111,7 @@ func offers(o ota.Offer) known {
 // and written, once.
 func TestJudgedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := watched(t, "", nil)
+		w := watched(t, "", nil, 0)
 		w.committed(0, 0)
 		time.Sleep(time.Hour)
 		w.committed(0, 0)
@@ -131,7 +131,7 @@ func TestJudgedOnce(t *testing.T) {
 // nobody out, unless the home does not believe it any more.
 func TestKnowingLess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := watched(t, "", nil)
+		w := watched(t, "", nil, 0)
 		w.propose(fabric.Command{AddFirmwareSource: &fabric.AddFirmwareSource{Name: "house", Where: "/house", Root: []byte("{}")}})
 		w.learn(burning())
 		w.is(fabric.QuarantineDevice, true)
@@ -147,7 +147,7 @@ func TestKnowingLess(t *testing.T) {
 // it is paired and afterwards.
 func TestZoneJudges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := watched(t, "", nil)
+		w := watched(t, "", nil, 0)
 		w.learn(burning())
 		w.is(fabric.QuarantineDevice, true)
 		w.propose(fabric.Command{SetFirmwarePolicy: &fabric.SetFirmwarePolicy{Zone: "cellar", Policy: &fabric.FirmwarePolicy{Recalled: fabric.AdmitDevice}}})
@@ -170,7 +170,7 @@ func TestZoneJudges(t *testing.T) {
 // as enforced once the lamp was told.
 func TestEnforcedWhenWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := watched(t, "", nil)
+		w := watched(t, "", nil, 0)
 		w.net.SetDrop(func(from, to radio.Addr, _ []byte) bool { return from == deviceAddr || to == deviceAddr })
 		k := burning()
 		w.knows.Store(&k)
@@ -187,7 +187,7 @@ func TestEnforcedWhenWritten(t *testing.T) {
 // TestJudgedAgain has the commit of a decision fail: it is taken again.
 func TestJudgedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := watched(t, "", nil)
+		w := watched(t, "", nil, 0)
 		w.mu.Lock()
 		w.fail = func(c fabric.Command) error {
 			if c.Judge != nil || c.Enforce != nil {
@@ -211,13 +211,12 @@ func TestJudgedAgain(t *testing.T) {
 // decided then.
 func TestNotJudged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := watched(t, "", nil)
-		w.propose(fabric.Command{DescribeGateway: &fabric.DescribeGateway{Node: w.id.Node, Version: fabric.FirmwareVersion - 1}})
+		w := watched(t, "", nil, fabric.FirmwareVersion-1)
 		w.learn(burning())
 		w.committed(0, 0)
 	})
 	synctest.Test(t, func(t *testing.T) {
-		w := watched(t, "", nil)
+		w := watched(t, "", nil, 0)
 		w.mu.Lock()
 		w.fail = func(c fabric.Command) error {
 			if c.ReserveMove != nil {
@@ -311,8 +310,7 @@ func (s *slow) times() int {
 func TestOffers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		images := &slow{fetched: &fetched{updates: newUpdates(t, 1000, nil)}, failing: 1}
-		w := watched(t, "", images)
-		w.propose(fabric.Command{DescribeGateway: &fabric.DescribeGateway{Node: w.id.Node, Version: fabric.RolloutVersion - 1}}) // nobody has to begin
+		w := watched(t, "", images, fabric.RolloutVersion-1) // nobody has to begin
 		query := func(vendor uint16, version uint32) *datamodel.QueryImage {
 			return &datamodel.QueryImage{VendorID: vendor, ProductID: 0x8001, SoftwareVersion: version}
 		}
@@ -391,7 +389,7 @@ func TestImageForAnother(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				images := &fetched{updates: newUpdates(t, 1000, change)}
-				w := watched(t, "", images)
+				w := watched(t, "", images, 0)
 				w.learn(offers(images.offer))
 				if err := w.u.Ask(t.Context(), w.lamp); code(err) != commissioner.CodeNoImage {
 					t.Errorf("got %v", err)

@@ -12,19 +12,26 @@ import (
 )
 
 // Apply is the State after the command at a log index. A command that is
-// refused with a *Refusal changes nothing but Index and Time. s is left as it
-// was.
+// refused with a *Refusal changes nothing but Index and Time, and what the trail
+// says of refusals. s is left as it was.
 func Apply(s *State, index uint64, c *Command) (*State, error) {
+	next, _, err := Advance(s, index, c)
+	return next, err
+}
+
+// advance is Apply but for the trail. again says that the command is one that
+// was applied before.
+func advance(s *State, index uint64, c *Command) (after *State, again bool, err error) {
 	before := *s
 	before.Index = index
 	before.Time = max(s.Time, c.Time)
 	if len(c.Request) > 0 {
 		if o := s.outcome(c.Request); o != nil {
-			return &before, o.err()
+			return &before, true, o.err()
 		}
 	}
 	next := before
-	err := next.apply(c)
+	err = next.apply(c)
 	if err != nil {
 		next = before
 	}
@@ -32,7 +39,7 @@ func Apply(s *State, index uint64, c *Command) (*State, error) {
 	if len(c.Request) > 0 {
 		next.remember(c.Request, err)
 	}
-	return &next, err
+	return &next, false, err
 }
 
 // Needs is the first version that knows a command of this kind, and all of its
@@ -47,6 +54,8 @@ func (c *Command) Needs() uint8 {
 		c.Reserve != nil && (c.Reserve.Standing.detailed() || c.Reserve.Facts.Firmware != nil),
 		c.Judge != nil && (c.Judge.Standing.detailed() || c.Judge.Facts != nil && c.Judge.Facts.Firmware != nil):
 		return RolloutVersion
+	case c.By != 0, c.Restore != nil && c.Restore.State != nil && c.Restore.State.Trail != nil:
+		return TrailVersion
 	case c.SetFirmwarePolicy != nil, c.AddFirmwareSource != nil, c.RemoveFirmwareSource != nil, c.SetFirmwareLedger != nil, c.Judge != nil, c.Enforce != nil,
 		c.Reserve != nil && c.Reserve.Standing != nil, c.Restore != nil && c.Restore.State.judged():
 		return FirmwareVersion

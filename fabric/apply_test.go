@@ -243,7 +243,7 @@ func TestRandomCommands(t *testing.T) {
 		for range 300 {
 			n := cert.NodeID(random.IntN(40) + 1)
 			c := []Command{reserve(n), issue(n), admit(n), abandon(n), remove(n)}[random.IntN(5)]
-			c.Version, c.Time = Version, l.state.Time+int64(random.IntN(100))
+			c.Time = l.state.Time + int64(random.IntN(100))
 			if c.Reserve != nil {
 				c.Reserve.Deadline = c.Time + 1000
 			}

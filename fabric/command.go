@@ -57,6 +57,9 @@ type Command struct {
 	FailUpdate           *FailUpdate           `cbor:"44,keyasint,omitempty"`
 	BeginRollout         *BeginRollout         `cbor:"45,keyasint,omitempty"`
 	StopRollout          *StopRollout          `cbor:"46,keyasint,omitempty"`
+
+	// By is the gateway that proposes it, as the leader knows it; 0: not told.
+	By cert.NodeID `cbor:"64,keyasint,omitempty"`
 }
 
 // Found begins the fabric, with its first gateway and generation.

@@ -125,6 +125,8 @@ func (s *State) describeGateway(c *DescribeGateway) error {
 		return err
 	case c.Version == 0 || len(c.Storage) > MaxText:
 		return refuse(CodeInvalid, "the gateway's description lacks its version, or is too long")
+	case s.Trail != nil && c.Version < TrailVersion: // nobody ends the trail
+		return refuse(CodeOldMember, fmt.Sprintf("the gateway would know version %d, the home needs %d", c.Version, TrailVersion))
 	}
 	g.Version, g.Storage = c.Version, c.Storage
 	s.putGateway(g)

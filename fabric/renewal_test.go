@@ -10,8 +10,11 @@ import (
 
 // caged is a settled home whose light 1 was quarantined after it was paired,
 // and whose light 4 was paired into quarantine.
-func caged(t *testing.T) *ledger {
+func caged(t *testing.T, version uint8) *ledger {
 	l := settled(t)
+	for _, n := range []cert.NodeID{gateway, second} {
+		l.must(Command{DescribeGateway: &DescribeGateway{n, version, "file"}})
+	}
 	l.must(Command{Judge: &Judge{Node: 1, Gateway: second, Standing: Standing{Verdict: QuarantineDevice}}})
 	l.must(Command{Reserve: &Reserve{Node: 4, Gateway: second, FailSafe: 60_000, Standing: &Standing{Verdict: QuarantineDevice}}})
 	l.must(issue(4))
@@ -23,13 +26,13 @@ func renewal(n cert.NodeID) Command {
 	return Command{ReserveMove: &ReserveMove{Node: n, Gateway: second, FailSafe: 60_000, Renewal: true}}
 }
 
-// ended says that a renewed device keeps its certificate.
-func ended(n cert.NodeID, serial []byte) Command {
+// renewed says that a renewed device keeps its certificate.
+func renewed(n cert.NodeID, serial []byte) Command {
 	return Command{AdmitMove: &AdmitMove{Node: n, Gateway: second, Serial: serial}}
 }
 
 func TestRenewal(t *testing.T) {
-	l := caged(t)
+	l := caged(t, Version)
 	due := func() (nodes []cert.NodeID) {
 		for _, d := range l.state.which(l.state.RenewalDue) {
 			nodes = append(nodes, d.Node)
@@ -50,7 +53,7 @@ func TestRenewal(t *testing.T) {
 		}
 	}
 	next := l.next(1)
-	l.must(ended(1, next))
+	l.must(renewed(1, next))
 	d := l.state.Devices[1]
 	if !bytes.Equal(d.Serial, next) || bytes.Equal(d.Serial, before.Serial) || d.Before != nil || d.Next != nil || !d.Untagged || d.Access != before.Access || l.state.Knows(1, cert.PublicKey(before.PublicKey), false) {
 		t.Errorf("%+v", d)
@@ -63,7 +66,7 @@ func TestRenewal(t *testing.T) {
 // TestRenewalMeetsReroot changes the root while a device may have either of two
 // certificates: that is settled on the fabric of before.
 func TestRenewalMeetsReroot(t *testing.T) {
-	l := caged(t)
+	l := caged(t, Version)
 	l.must(renewal(1))
 	l.must(issueMove(1, l.next(1)))
 	former := cert.PublicKey(l.state.Devices[1].PublicKey)
@@ -75,7 +78,7 @@ func TestRenewalMeetsReroot(t *testing.T) {
 	if got := l.apply(reserveMove(1)); got != CodePhase {
 		t.Errorf("moved in doubt: %q", got)
 	}
-	l.must(ended(1, l.next(1)))
+	l.must(renewed(1, l.next(1)))
 	if d := l.state.Devices[1]; !l.state.OnFormer(d) || d.PublicKey[0] != 5 || !d.Untagged {
 		t.Errorf("%+v", d)
 	}
@@ -94,22 +97,21 @@ func TestRenewalRefusals(t *testing.T) {
 		last   func(*ledger) Command
 		want   Code
 	}{
-		"not due":                {nil, as(renewal(2)), CodePhase},
-		"of a stranger":          {nil, as(renewal(9)), CodeUnknown},
-		"of a half device":       {nil, as(renewal(3)), CodePhase},
-		"by another":             {nil, as(Command{ReserveMove: &ReserveMove{Node: 1, Gateway: gateway, FailSafe: 1, Renewal: true}}), CodeOwner},
-		"in doubt":               {issued, as(renewal(1)), CodePhase},
-		"while it is to move":    {func(l *ledger) { l.must(Command{Reroot: l.rerooting()}) }, as(renewal(1)), CodePhase},
-		"of before a new root":   {reserved, func(l *ledger) Command { l.must(Command{Reroot: l.rerooting()}); return issueMove(1, l.next(1)) }, CodeRerooting},
-		"ended with a list":      {issued, func(l *ledger) Command { return admitMove(1, l.next(1)) }, CodeInvalid},
-		"ended unissued":         {reserved, func(l *ledger) Command { return ended(1, l.next(1)) }, CodePhase},
-		"ended for another":      {issued, as(ended(1, serial(1, 20))), CodePhase},
-		"abandoned by another":   {issued, func(l *ledger) Command { c := abandonMove(1, l.next(1)); c.AbandonMove.Gateway = gateway; return c }, CodeOwner},
-		"abandoned":              {issued, func(l *ledger) Command { return abandonMove(1, l.next(1)) }, ""},
-		"in a home of release 4": {func(l *ledger) { l.must(Command{DescribeGateway: &DescribeGateway{gateway, FirmwareVersion, "file"}}) }, as(renewal(1)), CodeOldMember},
+		"not due":              {nil, as(renewal(2)), CodePhase},
+		"of a stranger":        {nil, as(renewal(9)), CodeUnknown},
+		"of a half device":     {nil, as(renewal(3)), CodePhase},
+		"by another":           {nil, as(Command{ReserveMove: &ReserveMove{Node: 1, Gateway: gateway, FailSafe: 1, Renewal: true}}), CodeOwner},
+		"in doubt":             {issued, as(renewal(1)), CodePhase},
+		"while it is to move":  {func(l *ledger) { l.must(Command{Reroot: l.rerooting()}) }, as(renewal(1)), CodePhase},
+		"of before a new root": {reserved, func(l *ledger) Command { l.must(Command{Reroot: l.rerooting()}); return issueMove(1, l.next(1)) }, CodeRerooting},
+		"ended with a list":    {issued, func(l *ledger) Command { return admitMove(1, l.next(1)) }, CodeInvalid},
+		"ended unissued":       {reserved, func(l *ledger) Command { return renewed(1, l.next(1)) }, CodePhase},
+		"ended for another":    {issued, as(renewed(1, serial(1, 99))), CodePhase},
+		"abandoned by another": {issued, func(l *ledger) Command { c := abandonMove(1, l.next(1)); c.AbandonMove.Gateway = gateway; return c }, CodeOwner},
+		"abandoned":            {issued, func(l *ledger) Command { return abandonMove(1, l.next(1)) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := caged(t)
+			l := caged(t, Version)
 			if c.before != nil {
 				c.before(l)
 			}
@@ -120,10 +122,19 @@ func TestRenewalRefusals(t *testing.T) {
 	}
 }
 
+// TestRenewalOldMember keeps all of it from a home with a gateway that does not
+// know it.
+func TestRenewalOldMember(t *testing.T) {
+	l := caged(t, renewalVersion-1)
+	if got := l.apply(renewal(1)); got != CodeOldMember || l.state.Devices[4].Untagged || l.state.RenewalDue(l.state.Devices[1]) {
+		t.Errorf("got %q, %+v", got, l.state.Devices[4])
+	}
+}
+
 // TestRenewalRestored: a backup of the middle of a renewal brings back the
 // doubt, and no release that knows of none takes it.
 func TestRenewalRestored(t *testing.T) {
-	l := caged(t)
+	l := caged(t, Version)
 	l.must(renewal(1))
 	l.must(issueMove(1, l.next(1)))
 	c := Command{Time: start, Restore: restoration(t, l)}

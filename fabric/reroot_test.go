@@ -11,11 +11,11 @@ import (
 	"gatehouse/fabric/cert"
 )
 
-// settled is a home of this release with two gateways, a network and three
+// settled is a home that knows of changes of the root with two gateways, a network and three
 // lights: 1 and 2 belong, 3 is being paired. The second gateway owns them.
 func settled(t *testing.T) *ledger {
 	l := household(t)
-	l.must(Command{DescribeGateway: &DescribeGateway{gateway, Version, "file"}})
+	l.must(Command{DescribeGateway: &DescribeGateway{gateway, rerootVersion, "file"}})
 	l.join(second)
 	l.must(Command{SetNetwork: &SetNetwork{Name: "n", Kind: WiFi, ID: []byte("n"), Sealed: []byte("s"), DataKey: 1}})
 	l.must(Command{Reseal: l.sealed()})

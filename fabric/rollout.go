@@ -156,7 +156,7 @@ func (s *State) beginUpdate(c *BeginUpdate) error {
 		if had := d.Attempt; had != nil && !had.Asked && bytes.Equal(had.SHA256, c.SHA256) {
 			a.Tries = had.Tries + 1
 		}
-		if err := s.begun(d); err != nil {
+		if err := s.enlist(d); err != nil {
 			return err
 		}
 	}
@@ -165,8 +165,8 @@ func (s *State) beginUpdate(c *BeginUpdate) error {
 	return nil
 }
 
-// begun notes in its roll-out that a device begins.
-func (s *State) begun(d *Device) error {
+// enlist notes in its roll-out that a device begins.
+func (s *State) enlist(d *Device) error {
 	r := s.Rollout(d.Standing.Update.SHA256)
 	switch {
 	case r == nil && len(s.firmware().Rollouts) >= MaxRollouts:

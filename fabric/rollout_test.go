@@ -11,8 +11,13 @@ import (
 // fleet is a home with lamps 1 to 4, 1 to 3 of which are in quarantine until
 // they have an image; 4 need not have it.
 func fleet(t *testing.T) *ledger {
+	return fleetOf(t, RolloutVersion)
+}
+
+// fleetOf is a fleet whose gateway knows a version.
+func fleetOf(t *testing.T, version uint8) *ledger {
 	l := household(t)
-	l.must(Command{DescribeGateway: &DescribeGateway{Node: gateway, Version: RolloutVersion}})
+	l.must(Command{DescribeGateway: &DescribeGateway{Node: gateway, Version: version}})
 	for n := cert.NodeID(1); n <= 4; n++ {
 		l.admitted(n, nil)
 		v := QuarantineDevice
@@ -217,8 +222,7 @@ func TestRolloutRefusals(t *testing.T) {
 			}
 		})
 	}
-	old := fleet(t)
-	old.must(Command{DescribeGateway: &DescribeGateway{Node: gateway, Version: RolloutVersion - 1}})
+	old := fleetOf(t, RolloutVersion-1)
 	if err := old.state.MayUpdate(old.state.Devices[1]); err == nil {
 		t.Error("a gateway of an older release is not told, and it begins")
 	}
@@ -239,7 +243,7 @@ func TestRolloutRefusals(t *testing.T) {
 // TestRolloutRestored: a backup brings back how far it was; one that makes no
 // sense is refused.
 func TestRolloutRestored(t *testing.T) {
-	l := settled(t)
+	l := caged(t, Version)
 	l.must(Command{Judge: &Judge{Node: 1, Gateway: second, Standing: Standing{Verdict: QuarantineDevice, Update: &FirmwareImage{SHA256: image, Size: 1, Version: 2}}}})
 	l.must(Command{BeginUpdate: &BeginUpdate{Node: 1, Gateway: second, SHA256: image}})
 	r := restoration(t, l)

@@ -71,6 +71,7 @@ type State struct {
 	Former      *Former                    `cbor:"16,keyasint,omitempty"` // nil but while devices are moved to another root
 	Suite       uint8                      `cbor:"17,keyasint,omitempty"` // what secrets are sealed with (seal.Suite); 0 stands for 1
 	Firmware    *Firmware                  `cbor:"18,keyasint,omitempty"` // nil: nothing is settled
+	Trail       *Trail                     `cbor:"20,keyasint,omitempty"` // nil: some gateway keeps none
 }
 
 // Home is what the fabric rests on.

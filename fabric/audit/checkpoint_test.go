@@ -99,7 +99,7 @@ func TestBadCheckpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	root := base64.StdEncoding.EncodeToString(home.Root[:])
-	for _, text := range []string{"", "\n", home.Origin + "\n", home.Origin + "\n5\n" + root + "\nmore\n", home.Origin + "\n05\n" + root + "\n", home.Origin + "\n+5\n" + root + "\n",
+	for _, text := range []string{"", "\n", Origin(0xFAB1) + "\n5\n" + root + "\n", home.Origin + "\n", home.Origin + "\n5\n" + root + "\nmore\n", home.Origin + "\n05\n" + root + "\n", home.Origin + "\n+5\n" + root + "\n",
 		home.Origin + "\n5\n" + root[:40] + "\n", home.Origin + "\n9999999999999999\n" + root + "\n", "\n5\n" + root + "\n"} {
 		b, err := note.Sign(&note.Note{Text: text}, &signer{v, key})
 		if err != nil {
