@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -100,6 +101,7 @@ type Cluster struct {
 	leaving  leaving
 	observer *raft.Observer
 	closed   chan struct{}
+	duties   sync.WaitGroup
 	asked    atomic.Int64 // how many questions Raft has not answered
 }
 
@@ -168,7 +170,11 @@ func Open(cfg Config) (*Cluster, error) {
 		return nil, errors.Join(fmt.Errorf("the transport's address is %q, not %s", transport.LocalAddr(), cfg.id()), s.Close())
 	}
 	c := &Cluster{cfg: cfg, store: s, closed: make(chan struct{})}
-	c.machine = &machine{changed: c.watchers.notify, fatal: cfg.Fatal, committed: s.Commit}
+	records, err := cfg.openTrail(s)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	c.machine = &machine{changed: c.watchers.notify, fatal: cfg.Fatal, committed: s.Commit, trail: records}
 	c.machine.state.Store(&fabric.State{})
 	c.known.Store(&fabric.State{})
 	if c.raft, err = raft.NewRaft(cfg.raft(), c.machine, s, s, s, transport); err != nil {
@@ -186,6 +192,7 @@ func Open(cfg Config) (*Cluster, error) {
 	if cfg.Peers != nil {
 		go c.keep()
 	}
+	c.duties.Go(c.keepTrail)
 	return c, nil
 }
 
@@ -275,6 +282,7 @@ func (c *Cluster) answered() {
 // for ends with ErrClosed.
 func (c *Cluster) Close() error {
 	close(c.closed)
+	c.duties.Wait()
 	c.answered()
 	err := c.raft.Shutdown().Error()
 	return errors.Join(err, c.store.Close())

@@ -40,7 +40,7 @@ const (
 // cutScript is a home's life: devices come, are admitted, renamed, given up and
 // sent away; some commands are refused, some are long.
 func cutScript(n int) []fabric.Command {
-	cmds := []fabric.Command{found(), {AddZone: &fabric.AddZone{Name: "attic"}}}
+	cmds := []fabric.Command{modern(), {AddZone: &fabric.AddZone{Name: "attic"}}}
 	hash, public := bytes.Repeat([]byte{7}, sha256.Size), bytes.Repeat([]byte{4}, len(cert.PublicKey{}))
 	for i := 0; len(cmds) < n; i++ {
 		d := cert.NodeID(1000 + i)
@@ -160,6 +160,9 @@ func recordCuts(t *testing.T, commands int) *cutRecord {
 	r.put(t, s)
 	for _, index := range slices.Sorted(maps.Keys(numbers)) {
 		cmd := cmds[numbers[index]]
+		if s.Version >= fabric.TrailVersion {
+			cmd.By = gateway
+		}
 		cmd.Version, cmd.Time = cmd.Needs(), start
 		s, _ = fabric.Apply(s, index, &cmd)
 		r.put(t, s)
@@ -332,11 +335,12 @@ func (r *cutRecord) recover(left powercut.Tree, base string, twice bool) (got re
 	got.index = s.Index
 	next := reserve(999)
 	if !s.Founded() {
-		next = found()
+		next = modern()
 	}
+	trail := c.cutTrail(s)
 	have, err1 := encodeState(s)
 	after, err2 := c.Propose(context.Background(), next)
-	got.err = errors.Join(err1, err2, c.Close(), fatal)
+	got.err = errors.Join(trail, err1, err2, c.Close(), fatal)
 	switch {
 	case got.err != nil:
 	case !bytes.Equal(have, r.states[s.Index]):
@@ -347,6 +351,18 @@ func (r *cutRecord) recover(left powercut.Tree, base string, twice bool) (got re
 		got.err = again(cfg, after)
 	}
 	return got
+}
+
+// cutTrail checks that all records are there, and that none was damaged.
+func (c *Cluster) cutTrail(s *fabric.State) error {
+	l, err := c.Trail().Leaves()
+	if err == nil && (c.Trail().First() != 0 || !l.Tree().Same(s.TrailTree())) {
+		err = fmt.Errorf("records %d to %d of %d are there", c.Trail().First(), l.Tree().Size, s.TrailSize())
+	}
+	if n := c.Trail().Lost(); n > 0 {
+		err = errors.Join(err, fmt.Errorf("%d files of records are of no use", n))
+	}
+	return err
 }
 
 // again opens what was opened before: what was written since must have

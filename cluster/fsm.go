@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"gatehouse/cluster/trail"
 	"gatehouse/fabric"
 )
 
@@ -17,7 +18,8 @@ type machine struct {
 	fatal   func(error)
 	// committed is told up to where the log is.
 	committed func(index uint64)
-	refused   error // why the last Restore failed; read once Raft has given up
+	trail     *trail.Trail // nil: nobody keeps it
+	refused   error        // why the last Restore failed; read once Raft has given up
 }
 
 // outcome is what Apply answers to who proposed.
@@ -39,15 +41,32 @@ func (m *machine) Apply(l *raft.Log) any {
 		m.fatal(err)
 		return outcome{nil, err}
 	}
-	next, err := fabric.Apply(m.state.Load(), l.Index, c)
+	before := m.state.Load()
+	next, records, err := fabric.Advance(before, l.Index, c)
+	if trailErr := m.record(before, next, c, records); trailErr != nil {
+		return outcome{nil, trailErr}
+	}
 	m.state.Store(next)
 	m.committed(l.Index)
 	m.changed()
 	return outcome{next, err}
 }
 
+// record keeps what was decided, until a snapshot in memory only.
+func (m *machine) record(before, next *fabric.State, c *fabric.Command, records [][]byte) error {
+	if m.trail == nil || len(records) == 0 {
+		return nil
+	}
+	if next.TrailSize() != before.TrailSize()+uint64(len(records)) { // another life goes on with the trail of a backup
+		if err := m.trail.Reset(c.Restore.State.Trail.Tree); err != nil {
+			return err
+		}
+	}
+	return m.trail.Append(records)
+}
+
 // Snapshot is the State as it is: it never changes.
-func (m *machine) Snapshot() (raft.FSMSnapshot, error) { return snapshot{m.state.Load()}, nil }
+func (m *machine) Snapshot() (raft.FSMSnapshot, error) { return snapshot{m.state.Load(), m.trail}, nil }
 
 // Restore replaces the State by that of a snapshot.
 func (m *machine) Restore(r io.ReadCloser) error {
@@ -59,14 +78,27 @@ func (m *machine) Restore(r io.ReadCloser) error {
 	if m.refused = err; err != nil {
 		return err
 	}
+	if m.trail != nil {
+		if err := m.trail.Reset(s.TrailTree()); err != nil {
+			return err
+		}
+	}
 	m.state.Store(s)
 	m.changed()
 	return nil
 }
 
-type snapshot struct{ state *fabric.State }
+type snapshot struct {
+	state *fabric.State
+	trail *trail.Trail
+}
 
+// Persist puts the records on the disk first: from the snapshot they do not
+// follow.
 func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	if err := s.trail.Flush(); err != nil {
+		return err
+	}
 	b, err := encodeState(s.state)
 	if err == nil {
 		_, err = sink.Write(b)

@@ -59,6 +59,7 @@ func (c *Cluster) Handler() http.Handler {
 	mux.HandleFunc("GET "+pathApplied, func(w http.ResponseWriter, r *http.Request) {
 		c.answer(w, c.State(), nil)
 	})
+	mux.HandleFunc("GET "+pathTrail, c.giveTrail)
 	return mux
 }
 

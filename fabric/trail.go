@@ -38,11 +38,14 @@ type Trail struct {
 }
 
 // TrailSize is how many records the trail has.
-func (s *State) TrailSize() uint64 {
+func (s *State) TrailSize() uint64 { return s.TrailTree().Size }
+
+// TrailTree is the tree of all its records.
+func (s *State) TrailTree() audit.Tree {
 	if s.Trail == nil {
-		return 0
+		return audit.Tree{}
 	}
-	return s.Trail.Tree.Size
+	return s.Trail.Tree
 }
 
 // Advance is Apply, and the records that it adds to the trail, each one line.
@@ -53,10 +56,10 @@ func Advance(s *State, index uint64, c *Command) (*State, [][]byte, error) {
 	}
 	var decided []audit.Record
 	trail := &Trail{}
-	if next.Trail == nil {
-		decided = []audit.Record{next.begun()}
-	} else {
+	if next.Trail != nil {
 		*trail = *next.Trail
+	} else {
+		decided = append(decided, next.begun())
 	}
 	var refusal *Refusal
 	if err == nil {
@@ -138,11 +141,7 @@ func (s *State) TrailOrigin() string { return audit.Origin(s.Home.FabricID) }
 
 // Checkpoint names what the trail holds.
 func (s *State) Checkpoint() audit.Checkpoint {
-	c := audit.Checkpoint{Origin: s.TrailOrigin(), Root: audit.Tree{}.Root()}
-	if s.Trail != nil {
-		c.Size, c.Root = s.Trail.Tree.Size, s.Trail.Tree.Root()
-	}
-	return c
+	return audit.Checkpoint{Origin: s.TrailOrigin(), Size: s.TrailSize(), Root: s.TrailTree().Root()}
 }
 
 // flaw is what keeps it from being a Trail, else empty.

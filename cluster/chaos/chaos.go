@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"gatehouse/fabric"
+	"gatehouse/fabric/audit"
 	"gatehouse/fabric/cert"
 )
 
@@ -59,7 +60,8 @@ type Trial struct {
 	mu      sync.Mutex
 	devices map[cert.NodeID]*Device
 	signed  [][]byte
-	states  map[uint64]observed // by index, as any gateway had it
+	states  map[uint64]observed   // by index, as any gateway had it
+	trails  map[uint64]audit.Hash // roots of the audit trail by its size, as any gateway had it
 	broken  []error
 	more    int // broken, and not kept
 }
@@ -69,7 +71,7 @@ const maxBroken = 20
 
 // NewTrial begins a record.
 func NewTrial(now func() time.Time) *Trial {
-	return &Trial{Now: now, devices: map[cert.NodeID]*Device{}, states: map[uint64]observed{}, History: History{began: now(), now: now}}
+	return &Trial{Now: now, devices: map[cert.NodeID]*Device{}, states: map[uint64]observed{}, trails: map[uint64]audit.Hash{}, History: History{began: now(), now: now}}
 }
 
 // Broken records a promise that was not kept.

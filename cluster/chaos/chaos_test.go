@@ -129,8 +129,23 @@ func (w *world) final() {
 			w.until("the secrets open for exactly the members", func() error { return w.secrets(p) })
 		}
 	}
+	for _, p := range all {
+		w.until("all records of the audit trail are there", func() error { return w.recorded(p) })
+	}
 	w.thieves()
 	w.last = first
+}
+
+// recorded checks the records that a gateway has on its disk.
+func (w *world) recorded(p *process) error {
+	if first := p.Trail().First(); first > 0 {
+		return fmt.Errorf("%s: they begin with %d", p.box.name, first)
+	}
+	l, err := p.Trail().Leaves()
+	if err == nil {
+		w.trial.Recorded(p.Node(), l)
+	}
+	return err
 }
 
 // secrets checks that a member opens what members must open, and the issuing

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/google/go-cmp/cmp"
 
 	"gatehouse/fabric"
+	"gatehouse/fabric/audit"
 	"gatehouse/fabric/cert"
 )
 
@@ -31,13 +33,35 @@ func (t *Trial) Observe(by cert.NodeID, s *fabric.State) {
 	t.mu.Lock()
 	have, seen := t.states[s.Index]
 	t.states[s.Index] = observed{sum, s, by}
+	root := s.TrailTree().Root()
+	trail, long := t.trails[s.TrailSize()]
+	t.trails[s.TrailSize()] = root
 	t.mu.Unlock()
+	if long && trail != root {
+		t.Broken("gateway %v has another trail of %d records", by, s.TrailSize())
+	}
 	if seen && have.sum != sum {
 		t.Broken("gateways %v and %v have two states at index %d: %s", have.by, by, s.Index, cmp.Diff(have.state, s))
 	}
 	for _, g := range s.Gateways {
 		if g.Member() {
 			t.Signed(g.NOC)
+		}
+	}
+}
+
+// Recorded holds the records that a gateway has on its disk against every trail
+// that any gateway ever had: it begins with each of them.
+func (t *Trial) Recorded(by cert.NodeID, l *audit.Leaves) {
+	t.mu.Lock()
+	trails := maps.Clone(t.trails)
+	t.mu.Unlock()
+	if size := l.Tree().Size; trails[size] != l.Tree().Root() {
+		t.Broken("the %d records of gateway %v are of no trail", size, by)
+	}
+	for size, want := range trails {
+		if root, err := l.Root(size); err != nil || root != want {
+			t.Broken("the records of gateway %v do not begin with the trail of %d: %v", by, size, err)
 		}
 	}
 }

@@ -295,6 +295,9 @@ func (w *world) kill(b *box, reset bool, why string) {
 	}
 	w.mu.Unlock()
 	close(p.gone)
+	if n := p.Trail().Lost(); n > 0 && !w.plan.sabotage.lies {
+		w.trial.Broken("%s lost %d files of the audit trail", b.name, n)
+	}
 	w.note("%s is off: %s", b.name, why)
 	w.report.kills.Add(1)
 	dir, err := p.disk.powerOff()
