@@ -90,6 +90,10 @@ func (u *Updates) begin(ctx context.Context, d *fabric.Device, asked bool) error
 func (u *Updates) push(ctx context.Context, d *fabric.Device) error {
 	i := d.Standing.Update
 	w, now := u.way(d.Node, ota.Digest(i.SHA256)), u.k.c.Now()
+	if !u.images.Has(i) { // it was here, or at another gateway
+		u.fetch(d.Facts.VendorID, i)
+		return u.stalled(ctx, d, false)
+	}
 	if w.told.IsZero() || !w.installs() && min(now.Sub(w.told), now.Sub(w.moved)) > tellAgain {
 		if w.told.IsZero() { // before the device can have gone further
 			u.Report(d.Node, ota.Progress{Offer: ota.Offer{Version: i.Version, VersionString: i.Name, Image: w.image}, State: ota.Announced})
@@ -112,7 +116,7 @@ func (u *Updates) stalled(ctx context.Context, d *fabric.Device, away bool) erro
 	if u.k.c.Now().Sub(w.moved) < stallLimit {
 		return nil
 	}
-	what := "did not ask for its image"
+	what := "did not ask for its image, or that cannot be had"
 	switch w.progress.State {
 	case ota.Offered, ota.Downloading, ota.Broken:
 		what = fmt.Sprintf("got no further than octet %d of %d", w.progress.Done, w.progress.Size)

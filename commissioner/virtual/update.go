@@ -33,6 +33,8 @@ type software struct {
 	state     datamodel.UpdateState
 	progress  tlv.Null[uint8] // percent
 	providers map[uint8]datamodel.ProviderLocation
+	update    *update      // under way; nil: none
+	next      *update      // that comes after it
 	image     bytes.Buffer // what is there of it
 	uri       string       // of that
 }
@@ -111,12 +113,23 @@ func (d *Device) announced(_ context.Context, r *interaction.Request, fields tlv
 	if f == nil {
 		return nil, interaction.StatusIB{Status: interaction.UnsupportedAccess}
 	}
-	if d.software.state == datamodel.UpdateIdle {
-		d.software.state = datamodel.UpdateQuerying
-		u := &update{d: d, id: f.identity, provider: cert.NodeID(a.Node), endpoint: a.Endpoint, at: r.Session.Addr()}
-		go u.run()
+	u := &update{d: d, id: f.identity, provider: cert.NodeID(a.Node), endpoint: a.Endpoint, at: r.Session.Addr()}
+	switch now := d.software.update; {
+	case now == nil:
+		d.begin(u)
+	case now.provider != u.provider && d.software.state != datamodel.UpdateApplying:
+		// The one it is at may be gone: what is there of the image is kept.
+		d.software.next = u
+		now.cancel()
 	}
 	return nil, interaction.StatusIB{}
+}
+
+// begin begins an update. Call it with the lock.
+func (d *Device) begin(u *update) {
+	d.software.update, d.software.state = u, datamodel.UpdateQuerying
+	u.ctx, u.cancel = context.WithTimeout(d.ctx, updateLimit)
+	go u.run()
 }
 
 // update is one update on its way.
@@ -127,21 +140,28 @@ type update struct {
 	endpoint interaction.EndpointID
 	at       radio.Addr
 	target   uint32 // version, once it was offered
+	ctx      context.Context
+	cancel   context.CancelFunc
 }
 
 // run asks for an image, fetches it and installs it.
 func (u *update) run() {
-	ctx, cancel := context.WithTimeout(u.d.ctx, updateLimit)
-	defer cancel()
+	defer u.cancel()
 	u.moved(datamodel.UpdateIdle, datamodel.UpdateQuerying, datamodel.ChangeSuccess)
 	reason := datamodel.ChangeSuccess
-	if err := u.update(ctx); err != nil {
+	if err := u.update(u.ctx); err != nil {
 		u.d.cfg.Log.Info("no update", "err", err)
 		if !errors.Is(err, errNoUpdate) {
 			reason = datamodel.ChangeFailure
 		}
 	}
 	u.enter(datamodel.UpdateIdle, -1, reason)
+	u.d.mu.Lock()
+	defer u.d.mu.Unlock()
+	next := u.d.software.next
+	if u.d.software.update, u.d.software.next = nil, nil; next != nil {
+		u.d.begin(next)
+	}
 }
 
 var errNoUpdate = errors.New("there is none")
