@@ -27,6 +27,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	keyWork = 2
 	testscript.Main(m, map[string]func(){
 		"gatehouse":        main,
 		"gatehouse-adrift": adrift,
