@@ -25,7 +25,7 @@ import (
 
 // limit bounds the whole run, but for the losses of a gateway.
 const (
-	limit     = 15 * time.Minute
+	limit     = 20 * time.Minute
 	lossLimit = 40 * time.Second // of each
 )
 

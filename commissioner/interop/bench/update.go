@@ -6,14 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"gatehouse/commissioner/interop/ether"
 	"gatehouse/commissioner/interop/lab"
 )
-
-// updateSize is the payload of the images, in octets.
-const updateSize = 1 << 20
 
 // transfers are how long each took whoever gave the image, from its request to
 // its end, and the CPU time of the giver, mean.
@@ -22,48 +22,93 @@ type transfers struct {
 	CPU   time.Duration
 }
 
-// update measures how images are given to devices: by both providers, to
-// lights of both kinds.
+// updates are devices of one kind that are updated; one more warms up.
+type updates struct {
+	to      string // what kind of light
+	count   int
+	payload int        // of the image, octets
+	way     ether.Rule // to the lights, and from them
+}
+
+// Kinds of lights.
+const matterjs, virtual = "matter.js", "virtual"
+
+// Ways to a device, the same in both directions.
+var (
+	direct = ether.Rule{}
+	slow   = ether.Rule{Rate: 20_000, Delay: 50 * time.Millisecond} // as over a few hops of Thread
+	lossy  = ether.Rule{Loss: 0.05, Delay: time.Millisecond}
+)
+
+// update measures how images are given to devices, by both providers.
 func (b *run) update(ctx context.Context) error {
-	head(fmt.Sprintf("an image of 1 MiB over the air: median (least) of %d", b.updates))
-	for _, l := range []updated{
-		{"matter.js", lab.MatterjsProduct, func(h *lab.Host) ([]*lab.Light, error) {
-			return h.Lights(ctx, lab.LightConfig{Name: "light", Count: b.updates + 1, Discriminator: 100, Updatable: true})
-		}},
-		{"virtual", lab.VirtualProduct, func(h *lab.Host) ([]*lab.Light, error) { return h.Virtual(ctx, b.virtualBin, b.updates+1) }},
+	for _, scene := range []struct {
+		what string
+		updates
+	}{
+		{"1 MiB over the air", updates{matterjs, b.updates, 1 << 20, direct}},
+		{"1 MiB over the air", updates{virtual, b.updates, 1 << 20, direct}},
+		{"64 KiB, at 20 kB/s and 50 ms", updates{matterjs, 1, 64 << 10, slow}},
+		{"256 KiB, 5 % of frames lost", updates{matterjs, 1, 256 << 10, lossy}},
 	} {
-		ours, err := b.ourUpdates(ctx, l)
-		if err != nil {
+		head(fmt.Sprintf("%s: median (least) of %d", scene.what, scene.count))
+		if err := b.compare(ctx, scene.updates); err != nil {
 			return err
 		}
-		theirs, err := b.theirUpdates(ctx, l)
-		if err != nil {
-			return err
-		}
-		row("to a "+l.kind+" light", ours.Times.String(), theirs.Times.String(), share(ours.Times.median(), theirs.Times.median()))
-		row("  octets per second", octets(ours.Times.median()), octets(theirs.Times.median()), "")
-		row("  CPU of the provider, kernel included, mean", ms(ours.CPU), ms(theirs.CPU), share(ours.CPU, theirs.CPU))
 	}
+	return lossyTransfers(ctx)
+}
+
+func (b *run) compare(ctx context.Context, u updates) error {
+	ours, err := b.ourUpdates(ctx, u)
+	if err != nil {
+		return err
+	}
+	theirs, err := b.theirUpdates(ctx, u)
+	if err != nil {
+		return err
+	}
+	row("to a "+u.to+" light", ours.Times.String(), theirs.Times.String(), share(ours.Times.median(), theirs.Times.median()))
+	row("  KiB per second", u.speed(ours), u.speed(theirs), "")
+	row("  CPU of the provider, kernel included, mean", ms(ours.CPU), ms(theirs.CPU), share(ours.CPU, theirs.CPU))
 	return nil
 }
 
-func octets(took time.Duration) string {
-	return fmt.Sprintf("%.2f MiB/s", float64(updateSize)/(1<<20)/took.Seconds())
+func (u *updates) speed(t transfers) string {
+	return fmt.Sprintf("%.1f", float64(u.payload)/1024/t.Times.median().Seconds())
 }
 
 func share(ours, theirs time.Duration) string {
 	return fmt.Sprintf("%.2f of matter.js's", float64(ours)/float64(theirs))
 }
 
-// updated are the lights of one kind that are updated: the first warms up.
-type updated struct {
-	kind    string
-	product uint16
-	start   func(*lab.Host) ([]*lab.Light, error)
+func (u *updates) product() uint16 {
+	if u.to == matterjs {
+		return lab.MatterjsProduct
+	}
+	return lab.VirtualProduct
+}
+
+// updatable starts them on a host of the network.
+func (b *run) updatable(ctx context.Context, n *lab.Net, u updates) (h *lab.Host, lights []*lab.Light, err error) {
+	if u.way == direct {
+		h, err = n.Host("light")
+	} else {
+		h, err = n.HostBehind("light", u.way)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if u.to == matterjs {
+		lights, err = h.Lights(ctx, lab.LightConfig{Name: "light", Count: u.count + 1, Discriminator: 100, Updatable: true})
+	} else {
+		lights, err = h.Virtual(ctx, b.virtualBin, u.count+1)
+	}
+	return h, lights, err
 }
 
 // ourUpdates has our provider update all lights.
-func (b *run) ourUpdates(ctx context.Context, l updated) (r transfers, err error) {
+func (b *run) ourUpdates(ctx context.Context, u updates) (r transfers, err error) {
 	n, err := lab.NewNet()
 	if err != nil {
 		return r, err
@@ -73,16 +118,12 @@ func (b *run) ourUpdates(ctx context.Context, l updated) (r transfers, err error
 	if err != nil {
 		return r, err
 	}
-	host, err := n.Host("light")
-	if err != nil {
-		return r, err
-	}
-	lights, err := l.start(host)
+	host, lights, err := b.updatable(ctx, n, u)
 	if err != nil {
 		return r, err
 	}
 	trust := filepath.Join(host.Dir, "trust") // where virtual lights put it
-	if l.product == lab.MatterjsProduct {
+	if u.to == matterjs {
 		if err := lab.MatterjsTrust(trust); err != nil {
 			return r, err
 		}
@@ -91,7 +132,7 @@ func (b *run) ourUpdates(ctx context.Context, l updated) (r transfers, err error
 	if err != nil {
 		return r, err
 	}
-	args := []string{"--profile", b.profile, updateRigCommand, trust, fmt.Sprint(l.product)}
+	args := []string{"--profile", b.profile, updateRigCommand, trust, fmt.Sprint(u.product()), fmt.Sprint(u.payload)}
 	for _, light := range lights {
 		args = append(args, light.QR)
 	}
@@ -104,7 +145,7 @@ func (b *run) ourUpdates(ctx context.Context, l updated) (r transfers, err error
 }
 
 // theirUpdates has matter.js's provider do the same.
-func (b *run) theirUpdates(ctx context.Context, l updated) (r transfers, err error) {
+func (b *run) theirUpdates(ctx context.Context, u updates) (r transfers, err error) {
 	n, err := lab.NewNet()
 	if err != nil {
 		return r, err
@@ -118,15 +159,11 @@ func (b *run) theirUpdates(ctx context.Context, l updated) (r transfers, err err
 	if err != nil {
 		return r, err
 	}
-	host, err := n.Host("light")
+	_, lights, err := b.updatable(ctx, n, u)
 	if err != nil {
 		return r, err
 	}
-	lights, err := l.start(host)
-	if err != nil {
-		return r, err
-	}
-	image, err := lab.Image(l.product, updateSize)
+	image, err := lab.Image(u.product(), u.payload)
 	if err != nil {
 		return r, err
 	}
@@ -146,8 +183,26 @@ func (b *run) theirUpdates(ctx context.Context, l updated) (r transfers, err err
 			return r, errors.New("matter.js says nothing of its transfer")
 		}
 		if i > 0 {
-			r.Times, r.CPU = append(r.Times, fromMS(took.Transfer.MS)), r.CPU+fromMS(took.Transfer.CPU)/time.Duration(b.updates)
+			r.Times, r.CPU = append(r.Times, fromMS(took.Transfer.MS)), r.CPU+fromMS(took.Transfer.CPU)/time.Duration(u.count)
 		}
 	}
 	return r, nil
+}
+
+// lossyTransfers is the test of transfers with losses, in simulated time, at
+// length.
+func lossyTransfers(ctx context.Context) error {
+	dir, err := lab.Dir()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-v", "-run=TestLossyTransfers", "gatehouse/commissioner", "-transfers", "100")
+	cmd.Dir, cmd.Stderr = dir, os.Stderr
+	out, err := cmd.Output()
+	for line := range strings.Lines(string(out)) {
+		if _, told, ok := strings.Cut(line, ".go:"); ok {
+			fmt.Print("\n", told)
+		}
+	}
+	return err
 }

@@ -30,8 +30,11 @@ import (
 // updateRigCommand makes the binary the rig of updates: it pairs lights
 // in-process, and gives each an image of their product.
 //
-//	bench update-rig TRUST-DIR PRODUCT CODE...
+//	bench update-rig TRUST-DIR PRODUCT OCTETS CODE...
 const updateRigCommand = "update-rig"
+
+// giveLimit bounds the pairing and update of one light.
+const giveLimit = 2 * time.Minute
 
 // giver is what the provider gives: one image, to whoever asks.
 type giver struct {
@@ -40,7 +43,7 @@ type giver struct {
 	began time.Time
 	cpu   time.Duration
 	took  transfers
-	done  chan error
+	done  chan struct{} // closed once a light has it all
 }
 
 func (g *giver) Offer(context.Context, cert.NodeID, *datamodel.QueryImage) (ota.Offer, time.Duration, bool) {
@@ -48,7 +51,9 @@ func (g *giver) Offer(context.Context, cert.NodeID, *datamodel.QueryImage) (ota.
 }
 
 func (g *giver) Image(_ context.Context, d ota.Digest) (bdx.File, error) {
-	g.began, g.cpu = time.Now(), cpuTime()
+	if g.began.IsZero() {
+		g.began, g.cpu = time.Now(), cpuTime()
+	}
 	i, err := g.shelf.Open(shelf.Digest(d))
 	if err != nil {
 		return nil, err
@@ -60,27 +65,29 @@ func (*giver) Apply(context.Context, cert.NodeID, ota.Offer) (datamodel.ApplyAct
 	return datamodel.ApplyProceed, 0
 }
 
+// Report waits for the end of a transfer: one that breaks off, the device begins
+// anew.
 func (g *giver) Report(_ cert.NodeID, p ota.Progress) {
-	switch p.State {
-	case ota.Downloaded:
+	if p.State == ota.Downloaded {
 		g.took.Times, g.took.CPU = append(g.took.Times, time.Since(g.began)), cpuTime()-g.cpu
-	case ota.Broken:
-		g.done <- p.Err
-	case ota.Applied:
-		g.done <- nil
+		close(g.done)
 	}
 }
 
-func updateRig(ctx context.Context, s size, args []string) error {
-	if len(args) < 4 {
-		return errors.New("usage: bench update-rig TRUST-DIR PRODUCT CODE CODE ..., the first to warm up")
+func updateRig(ctx context.Context, options size, args []string) error {
+	if len(args) < 5 {
+		return errors.New("usage: bench update-rig TRUST-DIR PRODUCT OCTETS CODE CODE ..., the first to warm up")
 	}
 	product, err := strconv.ParseUint(args[1], 10, 16)
 	if err != nil {
 		return err
 	}
-	g := &giver{done: make(chan error, 1)}
-	if err := g.fill(args[0]+"-shelf", uint16(product)); err != nil {
+	size, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	g := new(giver)
+	if err := g.fill(args[0]+"-shelf", uint16(product), size); err != nil {
 		return err
 	}
 	c, err := rigCommissioner(ctx, args[0])
@@ -90,31 +97,31 @@ func updateRig(ctx context.Context, s size, args []string) error {
 	if err := g.serve(ctx, c); err != nil {
 		return err
 	}
-	stop, err := profile(s.profile)
+	stop, err := profile(options.profile)
 	if err != nil {
 		return err
 	}
 	defer stop()
 	var all transfers
-	for i, code := range args[2:] {
+	for i, code := range args[3:] {
 		if err := g.give(ctx, c, code); err != nil {
 			return err
 		}
 		if i > 0 {
 			all.Times = append(all.Times, g.took.Times...)
-			all.CPU += g.took.CPU / time.Duration(len(args)-3)
+			all.CPU += g.took.CPU / time.Duration(len(args)-4)
 		}
 	}
 	return json.NewEncoder(os.Stdout).Encode(all)
 }
 
 // fill puts the image on a shelf.
-func (g *giver) fill(dir string, product uint16) error {
-	image, err := lab.Image(product, updateSize)
+func (g *giver) fill(dir string, product uint16, size int) error {
+	image, err := lab.Image(product, size)
 	if err != nil {
 		return err
 	}
-	if g.shelf, err = shelf.Open(dir, 2*updateSize); err != nil {
+	if g.shelf, err = shelf.Open(dir, int64(len(image))); err != nil {
 		return err
 	}
 	g.offer = ota.Offer{Version: lab.NewVersion, VersionString: "2.0", Image: sha256.Sum256(image)}
@@ -140,7 +147,9 @@ func (g *giver) serve(ctx context.Context, c *commissioner.Commissioner) error {
 
 // give pairs a light and updates it.
 func (g *giver) give(ctx context.Context, c *commissioner.Commissioner, code string) error {
-	g.took = transfers{}
+	ctx, cancel := context.WithTimeout(ctx, giveLimit)
+	defer cancel()
+	g.took, g.began, g.done = transfers{}, time.Time{}, make(chan struct{})
 	codes, err := setup.Parse(code)
 	if err != nil {
 		return err
@@ -154,8 +163,8 @@ func (g *giver) give(ctx context.Context, c *commissioner.Commissioner, code str
 		return err
 	}
 	select {
-	case err := <-g.done:
-		return err
+	case <-g.done:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -35,6 +35,7 @@ type Rule struct {
 	Cut   bool
 	Loss  float64 // of each frame, 0 to 1
 	Delay time.Duration
+	Rate  int // octets a second; 0: without bound
 }
 
 // Stats are how many frames went which way.
@@ -67,6 +68,7 @@ type port struct {
 type frame struct {
 	octets []byte
 	due    time.Time
+	takes  time.Duration // to pass
 }
 
 // New is a switch without ports. Losses are drawn from the seed.
@@ -185,8 +187,12 @@ func (s *Switch) send(from, to *port, octets []byte) {
 		from.lanes[to] = lane
 		s.wg.Go(func() { s.carry(from, to, lane) })
 	}
+	f := frame{octets: octets, due: time.Now().Add(r.Delay)}
+	if r.Rate > 0 {
+		f.takes = time.Duration(len(octets)) * time.Second / time.Duration(r.Rate)
+	}
 	select {
-	case lane <- frame{octets, time.Now().Add(r.Delay)}:
+	case lane <- f:
 	default:
 		s.overrun.Add(1)
 	}
@@ -203,7 +209,7 @@ func (s *Switch) carry(from, to *port, lane <-chan frame) {
 		case <-to.gone:
 			return
 		}
-		if wait := time.Until(f.due); wait > 0 {
+		if wait := max(0, time.Until(f.due)) + f.takes; wait > 0 {
 			select {
 			case <-time.After(wait):
 			case <-to.gone:

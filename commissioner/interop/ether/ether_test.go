@@ -112,6 +112,25 @@ func TestForward(t *testing.T) {
 	})
 }
 
+// TestRate has frames wait for those before them.
+func TestRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, h := hosts(t)
+		s.Set("a", "b", Rule{Rate: 10 * (header + 1), Delay: time.Second})
+		for i := range byte(3) {
+			h[0].say(2, 1, i)
+		}
+		h[0].say(3, 1, 9)
+		want(t, h[2], "[9]")
+		time.Sleep(time.Second + 99*time.Millisecond)
+		want(t, h[1], "[]")
+		for _, numbers := range []string{"[0]", "[1]", "[2]"} {
+			time.Sleep(time.Second / 10)
+			want(t, h[1], numbers)
+		}
+	})
+}
+
 func TestCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, h := hosts(t)

@@ -20,6 +20,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"gatehouse/commissioner/interop/ether"
 )
 
 // prefix begins the names of our namespaces; our process id follows.
@@ -67,9 +69,10 @@ type Net struct {
 	name string // of the namespace with the bridge
 	dir  string // for the hosts' files
 
-	mu    sync.Mutex
-	hosts []*Host
-	procs []*Proc
+	mu       sync.Mutex
+	hosts    []*Host
+	procs    []*Proc
+	switches []*ether.Switch // each in the way to a host
 }
 
 var nets atomic.Int32
@@ -139,7 +142,12 @@ type Host struct {
 }
 
 // Host adds a host.
-func (n *Net) Host(name string) (*Host, error) {
+func (n *Net) Host(name string) (*Host, error) { return n.host(name, nil) }
+
+// HostBehind adds a host to which, and from which, the way is as a rule says.
+func (n *Net) HostBehind(name string, way ether.Rule) (*Host, error) { return n.host(name, &way) }
+
+func (n *Net) host(name string, way *ether.Rule) (*Host, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	number := len(n.hosts) + 1
@@ -156,19 +164,25 @@ func (n *Net) Host(name string) (*Host, error) {
 	if out, err := sysctl.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("turn duplicate address detection off: %w: %s", err, bytes.TrimSpace(out))
 	}
-	for _, args := range []string{
-		"-n " + n.name + " link add " + port + " type veth peer name eth0 netns " + h.name,
-		"-n " + n.name + " link set " + port + " master br0 up",
-		"-n " + h.name + " link set lo up",
-		"-n " + h.name + " link set eth0 up",
-		"-n " + h.name + " addr add " + h.addr + "/64 dev eth0 nodad",
-		"-n " + h.name + " route add 224.0.0.0/4 dev eth0", // or matter.js cannot join its groups
-	} {
+	cable := []string{"-n " + n.name + " link add " + port + " type veth peer name eth0 netns " + h.name}
+	if way != nil {
+		cable = []string{"-n " + n.name + " tuntap add dev " + port + " mode tap", "-n " + h.name + " tuntap add dev eth0 mode tap"}
+	}
+	for _, args := range append(cable,
+		"-n "+n.name+" link set "+port+" master br0 up",
+		"-n "+h.name+" link set lo up",
+		"-n "+h.name+" link set eth0 up",
+		"-n "+h.name+" addr add "+h.addr+"/64 dev eth0 nodad",
+		"-n "+h.name+" route add 224.0.0.0/4 dev eth0", // or matter.js cannot join its groups
+	) {
 		if err := n.ip(args); err != nil {
 			return nil, err
 		}
 	}
-	return h, nil
+	if way == nil {
+		return h, nil
+	}
+	return h, n.connect(h, *way)
 }
 
 // Route leads the host's packets for a prefix over another host.
@@ -182,6 +196,9 @@ func (n *Net) Close() {
 	defer n.mu.Unlock()
 	for _, p := range n.procs {
 		p.Kill()
+	}
+	for _, s := range n.switches {
+		s.Close()
 	}
 	for _, h := range n.hosts {
 		n.ip("netns del", h.name)
