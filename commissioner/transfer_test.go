@@ -19,6 +19,7 @@ import (
 	"gatehouse/commissioner/ota"
 	"gatehouse/fabric/cert"
 	"gatehouse/radio"
+	"gatehouse/radio/btp"
 	"gatehouse/radio/radiotest"
 )
 
@@ -128,6 +129,43 @@ func TestTwoMessagesABlock(t *testing.T) {
 		t.Logf("%d octets in %d messages, the largest of %d", got.Len(), messages, largest)
 		if messages > 2*blocks+4 { // the beginning, and the end with its acknowledgement
 			t.Errorf("%d messages for at most %d blocks", messages, blocks)
+		}
+	})
+}
+
+// TestOverBTP gives an image over Bluetooth, of 20 kB/s at the most.
+func TestOverBTP(t *testing.T) {
+	const mtu, size = 247, 64 << 10
+	synctest.Test(t, func(t *testing.T) {
+		u := newUpdates(t, size, nil)
+		h := updating(t, u)
+		r := h.nth(0)
+		c := radiotest.NewConnection(mtu)
+		c.SetLatency(6 * time.Millisecond) // a packet and its confirmation: 244 octets in 12 ms
+		peer := radio.Addr{Transport: radio.BLE, Peer: "02:00:00:00:00:01"}
+		accepted := make(chan radio.Link, 1)
+		go func() {
+			l, err := btp.Accept(t.Context(), c.Server, btp.Config{Peer: peer, Now: time.Now})
+			if err != nil {
+				t.Error(err)
+			}
+			accepted <- l
+		}()
+		l, err := btp.Dial(t.Context(), c.Client, btp.Config{Peer: peer, Now: time.Now})
+		h.check(err)
+		h.gateway.Serve(<-accepted)
+		r.m.Serve(l)
+		r.link = l
+		r.s, err = r.meet(peer, h.id.Node)
+		h.check(err)
+		began := time.Now()
+		if broke, err := r.obtain(u); broke > 0 || err != nil {
+			t.Error(broke, err)
+		}
+		rate := float64(size) / 1000 / time.Since(began).Seconds()
+		t.Logf("%.1f kB/s of 20", rate)
+		if rate < 13 { // a query for each block, and headers, take the rest
+			t.Errorf("only %.1f kB/s of 20", rate)
 		}
 	})
 }
