@@ -200,8 +200,8 @@ func lossyTransfers(ctx context.Context) error {
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	out, err := cmd.Output()
 	for line := range strings.Lines(string(out)) {
-		if _, told, ok := strings.Cut(line, ".go:"); ok {
-			fmt.Print("\n", told)
+		if _, told, ok := strings.Cut(line, " transfers, "); ok {
+			fmt.Print("\n100 transfers of 1 MiB in simulated time, ", told)
 		}
 	}
 	return err
