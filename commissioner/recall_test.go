@@ -12,6 +12,7 @@ import (
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/keeper"
 	"gatehouse/commissioner/matter/datamodel"
+	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/ota"
 	"gatehouse/commissioner/virtual"
 	"gatehouse/fabric"
@@ -233,6 +234,21 @@ func TestNotJudged(t *testing.T) {
 		w.mu.Unlock()
 		time.Sleep(30 * time.Minute)
 		w.is(fabric.QuarantineDevice, true)
+	})
+}
+
+// TestMeetsAgain has a lamp say that it runs what it was given: it was started
+// anew, so the gateway meets it anew, and does not wait for its reports.
+func TestMeetsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watched(t, "", new(fetched), 0)
+		before := w.gateway.Sessions(func(s *exchange.Session) bool { return s.PeerNode() == uint64(w.lamp) })
+		w.u.Report(w.lamp, ota.Progress{State: ota.Applied})
+		time.Sleep(10 * time.Second)
+		after := w.gateway.Sessions(func(s *exchange.Session) bool { return s.PeerNode() == uint64(w.lamp) })
+		if len(before) != 1 || len(after) != 1 || before[0] == after[0] || !w.reachable(w.lamp) {
+			t.Errorf("%d sessions before, %d after, reachable: %v", len(before), len(after), w.reachable(w.lamp))
+		}
 	})
 }
 

@@ -133,6 +133,49 @@ func TestGatewayUpdatesLight(t *testing.T) {
 	}
 }
 
+// TestGatewayRenewsLight has the home change its mind about a matter.js light's
+// software: in and out of quarantine the light gets another certificate, and
+// keeps it when it is started anew.
+func TestGatewayRenewsLight(t *testing.T) {
+	t.Parallel()
+	ctx := within(t, limit)
+	net := network(t)
+	g := home(t, ctx, host(t, net, "gate"))
+	image, err := lab.Image(lab.MatterjsProduct, 1000)
+	check(t, err)
+	check(t, g.Recall(ctx, lab.MatterjsProduct, image))
+	on, config := host(t, net, "light"), lab.LightConfig{Name: "light", Count: 1, Discriminator: 3840, Updatable: true}
+	lights, err := on.Lights(ctx, config)
+	check(t, err)
+	_, err = g.Pair(ctx, lights[0].QR, "lamp")
+	check(t, err)
+	now, err := g.Certificate(ctx, "lamp")
+	if check(t, err); now.ZoneTag {
+		t.Errorf("in quarantine it has %+v", now)
+	}
+	for _, recalled := range []string{"admit", "quarantine", "admit"} {
+		began, before := time.Now(), now
+		_, err = g.Run(ctx, "firmware", "policy", "--updates", "none", "--recalled", recalled)
+		check(t, err)
+		for now == before || now.ZoneTag != (recalled == "admit") {
+			time.Sleep(50 * time.Millisecond)
+			now, err = g.Certificate(ctx, "lamp")
+			check(t, err)
+		}
+		if now.Serial == before.Serial {
+			t.Errorf("%+v is the same certificate", now)
+		}
+		_, err = g.Run(ctx, "device", "invoke", "lamp", "1/6/2")
+		check(t, err)
+		t.Logf("recalled: %s. It has another certificate after %v", recalled, time.Since(began))
+	}
+	lights[0].Kill()
+	_, err = on.Lights(ctx, config)
+	check(t, err)
+	_, err = g.Run(ctx, "device", "invoke", "lamp", "1/6/2")
+	check(t, err)
+}
+
 // writeImage writes an image of some 300 KB, and returns its size.
 func writeImage(t *testing.T, name string, h otaimage.Header) int64 {
 	t.Helper()

@@ -23,6 +23,9 @@ const (
 	tellAgain = 5 * time.Minute
 	// Between tries of a device: doubled each time.
 	firstTry, lastTry = 5 * time.Minute, 2 * time.Hour
+	// meetAgain is after a device says that it runs its image: our answer is with
+	// it by then.
+	meetAgain = time.Second
 )
 
 // way is how far a device is on its way to an image, as this gateway has seen.
@@ -197,6 +200,11 @@ func (u *Updates) Report(n cert.NodeID, p ota.Progress) {
 		}
 		w.image, w.progress = p.Image, p
 	})
+	if p.State == ota.Applied {
+		// It was started anew, and knows nothing of our session: we would only
+		// notice when its reports are overdue.
+		time.AfterFunc(meetAgain, func() { u.k.leave(n) })
+	}
 }
 
 // stages are what a device goes through; a transfer that breaks off is none.

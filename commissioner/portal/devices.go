@@ -2,6 +2,7 @@ package portal
 
 import (
 	"cmp"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -28,10 +29,13 @@ type Device struct {
 	Facts      fabric.Facts    `json:"facts"`
 	Attested   fabric.Attested `json:"attested"`
 	Standing   *Standing       `json:"firmware,omitempty"` // nil: nothing was decided yet
+	Serial     string          `json:"certificate_serial"` // hex
+	ZoneTag    bool            `json:"certificate_zone_tag"`
 }
 
 func (p *Portal) view(d *fabric.Device) Device {
-	v := Device{Node: d.Node.String(), Name: d.Name, Zone: d.Zone, Phase: d.Phase.String(), Facts: d.Facts, Attested: d.Attested, Standing: standing(d.Standing)}
+	v := Device{Node: d.Node.String(), Name: d.Name, Zone: d.Zone, Phase: d.Phase.String(), Facts: d.Facts, Attested: d.Attested, Standing: standing(d.Standing),
+		Serial: hex.EncodeToString(d.Serial), ZoneTag: !d.Untagged}
 	if d.Phase == fabric.Admitted {
 		at := time.UnixMilli(d.AdmittedAt).UTC()
 		v.AdmittedAt = &at

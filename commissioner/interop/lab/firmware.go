@@ -64,6 +64,9 @@ func (g *Gateway) Recall(ctx context.Context, product uint16, image []byte) erro
 			return err
 		}
 	}
+	if _, err = g.Run(ctx, "firmware", "policy", "--updates", "none"); err != nil { // but when they are asked for
+		return err
+	}
 	_, err = g.Run(ctx, "firmware", "source", "add", "house", dir, "--root", filepath.Join(dir, "metadata", "1.root.json"))
 	return err
 }
@@ -73,6 +76,21 @@ type Standing struct {
 	Verdict  string
 	Version  uint32
 	Enforced bool
+}
+
+// Certificate is what the gateway knows of a device's.
+type Certificate struct {
+	Serial  string `json:"certificate_serial"`
+	ZoneTag bool   `json:"certificate_zone_tag"`
+}
+
+// Certificate asks for a device's.
+func (g *Gateway) Certificate(ctx context.Context, device string) (c Certificate, err error) {
+	line, err := g.Run(ctx, "device", "show", device)
+	if err == nil {
+		err = json.Unmarshal(line, &c)
+	}
+	return c, err
 }
 
 // Standing asks for a device's.
