@@ -64,6 +64,8 @@ var pure = []struct{ pkg, imports, why string }{
 	{"fabric", "net", "no network"},
 	{"fabric", "os", "no disk"},
 	{"fabric/policy", "time", "no clock"},
+	{"fabric/audit", "time", "no clock"},
+	{"fabric/audit", "os", "no disk"},
 	{"commissioner/matter/message", "net", "messages are bytes"},
 	{"radio/ble", "gatehouse/radio/ble/goble", "packets from the air crash go-ble: it stays in the radio's process"},
 }

@@ -27,7 +27,7 @@ import (
 	"gatehouse/fabric/audit"
 )
 
-// Limits of ours, in octets. A record has some 300.
+// Limits of ours, in octets. A record has some 400.
 const (
 	// MaxSize bounds what is kept: beyond it the oldest go, whose hashes stay in
 	// the tree. A home that decides 50 things a day comes to it in 50 years.

@@ -98,6 +98,9 @@ func (p *Portal) Handler() http.Handler {
 		"PUT /api/v1/trust/revocations":            p.setRevocations,
 		"POST /api/v1/trust/exceptions":            p.addException,
 		"DELETE /api/v1/trust/exceptions/{name}":   p.removeException,
+		"GET /api/v1/audit":                        p.audit,
+		"GET /api/v1/audit/checkpoint":             p.checkpoint,
+		"GET /api/v1/audit/proof":                  p.auditProof,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)

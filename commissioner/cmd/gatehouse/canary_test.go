@@ -66,7 +66,7 @@ func lacks(ts *testscript.TestScript, root string, forms ...string) {
 func answers(ts *testscript.TestScript, _ bool, args []string) {
 	g := globals{State: args[0]}
 	var all []byte
-	for _, path := range []string{"status", "mode", "gateways", "seal", "devices", "networks", "trust", "backup", "../../metrics"} {
+	for _, path := range []string{"status", "mode", "gateways", "seal", "devices", "networks", "trust", "audit", "audit/checkpoint", "backup", "../../metrics"} {
 		resp, err := g.request(context.Background(), "GET", path, nil)
 		ts.Check(err)
 		body, err := io.ReadAll(resp.Body)
