@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
@@ -178,6 +179,30 @@ func TestRestore(t *testing.T) {
 		t.Error("restored over a home that runs")
 	}
 	lives(t, h, l, keys)
+	trails(t, b, l)
+	if err := l.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	c.Dir = copied(t, c.Dir) // its own is locked
+	l, _ = reopened(t, c)
+	trails(t, b, l)
+}
+
+// trails checks that the trail of a restored home goes on where the backup's
+// ends. What was before is only known by its hashes.
+func trails(t *testing.T, b *Backup, l *cluster.Cluster) {
+	t.Helper()
+	leaves, err := l.Trail().Leaves()
+	if err != nil || b.State.TrailSize() == 0 || !leaves.Before.Same(b.State.TrailTree()) || !leaves.Tree().Same(l.State().TrailTree()) {
+		t.Fatalf("the trail begins with record %d, the backup ends with %d: %v", leaves.Before.Size, b.State.TrailSize(), err)
+	}
+	said, root := "", b.State.TrailTree().Root()
+	if _, err := l.Trail().Read(b.State.TrailSize(), func(_ uint64, line []byte) bool {
+		said = string(line)
+		return false
+	}); err != nil || !strings.Contains(said, `"what":"home-restored"`) || !strings.Contains(said, fmt.Sprintf(`"trail":%d,"trail_root":"%x"`, b.State.TrailSize(), root[:])) {
+		t.Errorf("%s, %v", said, err)
+	}
 }
 
 // lives checks that a restored home is the one it was, and works.

@@ -10,7 +10,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -109,6 +113,41 @@ func TestBook(t *testing.T) {
 	}
 }
 
+// TestReadBook fetches a trail of several pages, and from a gateway that does not
+// give all it said it has.
+func TestReadBook(t *testing.T) {
+	const size = 2*pageRecords + 7
+	for gives, want := range map[uint64]string{size: "", size + 3: "", pageRecords: "gives 1000 records", 0: "gives 0 records"} {
+		g := globals{State: t.TempDir()}
+		listener, err := net.Listen("unix", g.socket())
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			after, err := strconv.ParseUint(r.FormValue("after"), 10, 64)
+			from := after + 1
+			if err != nil {
+				from = 0
+			}
+			next := min(from+pageRecords, max(gives, from))
+			for i := from; i < next; i++ {
+				line := audit.Record{Index: i, What: "device-renamed"}
+				fmt.Fprintf(w, "%s\n", line.Append(nil))
+			}
+			json.NewEncoder(w).Encode(portal.Audit{Size: max(gives, size), Next: next})
+		})}
+		go server.Serve(listener)
+		b, err := newBook(portal.Checkpoint{})
+		if err == nil {
+			err = g.readBook(t.Context(), b, size)
+		}
+		if want == "" && (err != nil || b.size() != size) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("of %d: %d, %v", gives, b.size(), err)
+		}
+		server.Close()
+	}
+}
+
 // auditProofs asks a running gateway for proofs, and checks them against each
 // other and against its records.
 func auditProofs(ts *testscript.TestScript, _ bool, args []string) {
@@ -128,6 +167,22 @@ func auditProofs(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(get("record=3&size=5", &small))
 	if small.Root != *tree.Prefix || audit.CheckRecord(small.Proof, 5, small.Root, 3, []byte(*record.Record)) != nil {
 		ts.Fatalf("another proof in the first 5 records")
+	}
+	pages := func(limit string) (all []string) {
+		for q := (url.Values{"limit": {limit}}); ; {
+			end, err := g.auditPage(context.Background(), q, func(line []byte) error {
+				all = append(all, string(line))
+				return nil
+			})
+			ts.Check(err)
+			if end.Next == end.Size {
+				return all
+			}
+			q.Set("after", fmt.Sprint(end.Next-1))
+		}
+	}
+	if whole := pages("1000"); len(whole) != int(record.Size) || !slices.Equal(whole, pages("3")) || !slices.Equal(whole, pages("0")) {
+		ts.Fatalf("%d records, and others in pages", len(whole))
 	}
 	for _, bad := range []string{"", "record=3&prefix=2", "record=99999", "prefix=0", "prefix=3&size=2", "record=3&size=3", "record=-1", "size=0&record=0", "size=99999&record=0"} {
 		var f *commissioner.Failure
