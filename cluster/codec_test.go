@@ -151,6 +151,29 @@ func trailed(t testing.TB) *fabric.State {
 	return s
 }
 
+// mixed is a home in which one gateway knows version 5 and the other does not. Its
+// golden file was written by the release of version 4.
+func mixed(t testing.TB) *fabric.State {
+	s, all := &fabric.State{}, commands()
+	begin := all["found"]
+	old := *begin.Found
+	old.Gateway.Version = 4
+	begin.Found = &old
+	for i, c := range []fabric.Command{begin, all["add-zone"],
+		{ReserveGateway: &fabric.ReserveGateway{Node: gateway + 1, PublicKey: bytes.Repeat([]byte{4}, 65), SealKey: []byte("seal"), Version: 5}},
+		{IssueGateway: &fabric.IssueGateway{Node: gateway + 1, NOC: []byte("noc"), CAT: 1}},
+		{DescribeGateway: &fabric.DescribeGateway{Node: gateway + 1, Version: 5, Storage: "tpm2"}},
+		all["reserve"], all["issue"], all["admit"], all["judge"], all["enforce"], all["rename"], all["set-firmware-ledger"],
+		{Reserve: &fabric.Reserve{Node: 7, Gateway: 9}}, {Remove: &fabric.Remove{Node: 7, Reason: "sold"}}} {
+		c.Version, c.Time = c.Needs(), start+int64(i)
+		s, _ = fabric.Apply(s, uint64(i+3), &c)
+	}
+	if s.Version != 4 || len(s.Tombstones) != 1 || len(s.Gateways) != 2 {
+		t.Fatalf("%+v", s)
+	}
+	return s
+}
+
 // TestGolden holds this and every later release to the octets of the first:
 // what is in a log or a snapshot must be read for ever, and a value must have
 // one encoding.
@@ -174,7 +197,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]*fabric.State{"state": first, "state-networks": networks, "state-trail": trailed(t)} {
+	for name, want := range map[string]*fabric.State{"state": first, "state-networks": networks, "state-trail": trailed(t), "state-mixed": mixed(t)} {
 		b, err := encodeState(want)
 		if err != nil {
 			t.Fatal(err)

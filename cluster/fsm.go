@@ -75,15 +75,15 @@ func (m *machine) Restore(r io.ReadCloser) error {
 	if err == nil {
 		s, err = decodeState(b)
 	}
+	if err == nil {
+		m.state.Store(s) // before a gap is noticed: it says whom to ask
+		if m.trail != nil {
+			err = m.trail.Reset(s.TrailTree())
+		}
+	}
 	if m.refused = err; err != nil {
 		return err
 	}
-	if m.trail != nil {
-		if err := m.trail.Reset(s.TrailTree()); err != nil {
-			return err
-		}
-	}
-	m.state.Store(s)
 	m.changed()
 	return nil
 }

@@ -19,12 +19,15 @@ var (
 	metricApplied   = metric("state_index", "Last command in the trust state of this gateway.")
 	metricSnapshot  = metric("snapshot_index", "Last entry that the newest snapshot covers.")
 	metricMember    = metric("member", "1 for each gateway that replicates; voter says whether it has a vote.", "gateway", "voter")
+	metricRecords   = metric("audit_records", "Records in the audit trail, as far as this gateway knows.")
+	metricFirst     = metric("audit_first_record", "The first of them since which this gateway has all.")
+	metricLost      = metric("audit_damaged_files", "Files of records that were found to be damaged since the start.")
 	metricAway      = metric("member_away_seconds", "How long the leader has not heard of a gateway. The leader alone tells.", "gateway")
 )
 
 // Describe and Collect make a Cluster a prometheus.Collector.
 func (c *Cluster) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{metricLeads, metricLeader, metricTerm, metricLog, metricCommitted, metricApplied, metricSnapshot, metricMember, metricAway} {
+	for _, d := range []*prometheus.Desc{metricLeads, metricLeader, metricTerm, metricLog, metricCommitted, metricApplied, metricSnapshot, metricRecords, metricFirst, metricLost, metricMember, metricAway} {
 		to <- d
 	}
 }
@@ -48,6 +51,9 @@ func (c *Cluster) Collect(to chan<- prometheus.Metric) {
 	tell(metricCommitted, float64(c.raft.CommitIndex()))
 	tell(metricApplied, float64(c.State().Index))
 	tell(metricSnapshot, float64(snapshot))
+	tell(metricRecords, float64(c.Trail().Tree().Size))
+	tell(metricFirst, float64(c.Trail().First()))
+	tell(metricLost, float64(c.Trail().Lost()))
 	for _, m := range c.Members() {
 		tell(metricMember, 1, m.Node.String(), strconv.FormatBool(m.Voter))
 		tell(metricAway, m.Away.Seconds(), m.Node.String())

@@ -25,9 +25,10 @@ const pathTrail = "/cluster/trail/{before}"
 const (
 	maxRun    = 4 << 20 // octets of an answer
 	trailTime = 10 * time.Second
-	// trailEvery is when other gateways are asked again for what none had.
+	// trailSoon is when other gateways are asked again for what none had, at
+	// first; then it takes twice as long each time, up to trailEvery.
+	trailSoon  = 10 * time.Second
 	trailEvery = time.Hour
-	trailSoon  = 10 * time.Second // and when one may only have been away
 )
 
 // run is records and the tree before them.
@@ -87,27 +88,24 @@ func (c *Cluster) keepTrail() {
 	if c.cfg.Peers == nil {
 		return
 	}
-	again := time.NewTimer(0)
+	again, wait := time.NewTimer(0), trailSoon
 	defer again.Stop()
 	for {
 		select {
 		case <-c.closed:
 			return
 		case <-c.Trail().Gaps():
+			wait = trailSoon
 		case <-again.C:
 		}
-		switch err := c.fillTrail(ctx); {
-		case err == nil:
-		case errors.Is(err, trail.ErrMissing):
-			again.Reset(trailEvery)
-		default:
-			again.Reset(trailSoon)
+		if err := c.fillTrail(ctx); err != nil {
+			again.Reset(wait)
+			wait = min(2*wait, trailEvery)
 		}
 	}
 }
 
-// fillTrail closes gaps as far as it can. The error is trail.ErrMissing if all
-// others say that they lack the records too.
+// fillTrail closes gaps as far as it can. An error says that one is left.
 func (c *Cluster) fillTrail(ctx context.Context) error {
 	for {
 		end, _, ok := c.Trail().Missing()
@@ -116,17 +114,12 @@ func (c *Cluster) fillTrail(ctx context.Context) error {
 		}
 		members := c.State().Members()
 		members = slices.DeleteFunc(members, func(g *fabric.Gateway) bool { return g.Node == c.cfg.Node })
-		err := fmt.Errorf("there is nobody to ask: %w", trail.ErrMissing)
-		for i, g := range members {
-			asked := c.fetchTrail(ctx, g.Node, end.Size)
-			if asked == nil {
-				err = nil
+		err := errors.New("there is nobody to ask")
+		for _, g := range members {
+			if err = c.fetchTrail(ctx, g.Node, end.Size); err == nil {
 				break
 			}
-			c.cfg.log().Info("a gateway gave no records of the audit trail", "gateway", g.Node, "before", end.Size, "err", asked)
-			if i == 0 || !errors.Is(asked, trail.ErrMissing) {
-				err = asked
-			}
+			c.cfg.log().Info("a gateway gave no records of the audit trail", "gateway", g.Node, "before", end.Size, "err", err)
 		}
 		if err != nil {
 			return err
@@ -143,9 +136,7 @@ func (c *Cluster) fetchTrail(ctx context.Context, from cert.NodeID, before uint6
 	switch {
 	case err != nil:
 		return err
-	case status == http.StatusNotFound: // as a release that knows no trail says, too
-		return trail.ErrMissing
-	case status != http.StatusOK:
+	case status != http.StatusOK: // it lacks them too, or is of a release that knows no trail
 		return fmt.Errorf("%d: %s", status, b)
 	}
 	var answer run

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -59,6 +60,19 @@ func upgrade(t *testing.T, release uint8) {
 		h.until("the key that opens all alone is gone", func() bool { return len(b.Keys.Sealing()) == 1 && !b.State().OpensAlone(b.node) })
 		if d := b.State().Devices; len(d) != 2 {
 			t.Errorf("%d devices", len(d))
+		}
+		second := h.gateways[1]
+		h.until("both have what was decided since", func() bool {
+			return second.Trail().First() == 0 && second.Trail().Tree().Size > 3 && second.Trail().Tree().Same(b.State().TrailTree())
+		})
+		for i, g := range h.gateways {
+			_, err := g.Trail().Read(0, func(_ uint64, line []byte) bool {
+				if !strings.Contains(string(line), `"what":"trail-begun"`) || !strings.Contains(string(line), `"devices":1`) {
+					t.Errorf("gateway %d: the trail begins with %s", i, line)
+				}
+				return false
+			})
+			h.check(err)
 		}
 	})
 }

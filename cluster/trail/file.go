@@ -130,8 +130,8 @@ func (t *Trail) put(before audit.Tree, records [][]byte) (file, error) {
 	return f, err
 }
 
-// take reads a file, which must be just before a tree.
-func (t *Trail) take(f file, next audit.Tree) ([][]byte, error) {
+// load reads a file.
+func (t *Trail) load(f file) ([][]byte, error) {
 	path := filepath.Join(t.Dir, f.name())
 	info, err := os.Stat(path)
 	if err != nil {
@@ -145,10 +145,19 @@ func (t *Trail) take(f file, next audit.Tree) ([][]byte, error) {
 		return nil, err
 	}
 	got, records, err := decode(b)
-	if err != nil || !got.before.Same(f.before) || got.records != f.records || !after(f.before, records).Same(next) {
+	if err != nil || !got.before.Same(f.before) || got.records != f.records {
 		return nil, fmt.Errorf("%s: %w", path, errors.Join(errDamaged, err))
 	}
 	return records, nil
+}
+
+// take is load of a file that leads up to a tree.
+func (t *Trail) take(f file, next audit.Tree) ([][]byte, error) {
+	records, err := t.load(f)
+	if err == nil && !after(f.before, records).Same(next) {
+		return nil, fmt.Errorf("%s: %w", f.name(), errDamaged)
+	}
+	return records, err
 }
 
 // errDamaged says that a file's records are not those that were decided.

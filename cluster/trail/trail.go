@@ -184,12 +184,8 @@ func (t *Trail) cut(to audit.Tree) error {
 
 // first are a file's records up to a tree, nil if they do not lead there.
 func (t *Trail) first(f file, to audit.Tree) [][]byte {
-	b, err := os.ReadFile(filepath.Join(t.Dir, f.name()))
-	if err != nil {
-		return nil
-	}
-	got, records, err := decode(b)
-	if err != nil || !got.before.Same(f.before) || uint64(len(records)) < to.Size-f.first() {
+	records, err := t.load(f)
+	if err != nil || uint64(len(records)) < to.Size-f.first() {
 		return nil
 	}
 	records = records[:to.Size-f.first()]
