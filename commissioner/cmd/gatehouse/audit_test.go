@@ -63,6 +63,7 @@ func TestBook(t *testing.T) {
 		}
 		return b
 	}
+	restored := audit.Record{Index: 8, Time: 9, What: "home-restored", Details: audit.Object(nil).Number("trail", 8)}
 	other := bytes.Replace(all[3], []byte(`"a"`), []byte(`"b"`), 1)
 	for _, test := range []struct {
 		what    string
@@ -78,6 +79,9 @@ func TestBook(t *testing.T) {
 		{"a record is changed", 0, append(append(slices.Clone(all[:3]), other), all[4:]...), sign(9, 0), "are not those"},
 		{"but after that", 0, append(append(slices.Clone(all[:3]), other), all[4:]...), sign(3, 0), "hall"},
 		{"records are gone", 0, all[:8], sign(9, 0), "taken away"},
+		{"the home was restored since", 0, append(slices.Clone(all[:8]), restored.Append(nil)), sign(9, 0), "restored from a backup of 8 records"},
+		{"and had more then", 0, append(slices.Clone(all[:8]), restored.Append(nil)), sign(12, 0), "restored from a backup of 8 records"},
+		{"a checkpoint of before that", 0, append(slices.Clone(all[:8]), restored.Append(nil)), sign(7, 0), "hall"},
 		{"the first are not kept", 6, all[6:], sign(9, 0), "hall"},
 		{"those it would take", 6, all[6:], sign(5, 0), "from 6 on"},
 		{"one is left out", 0, append(slices.Clone(all[:3]), all[4:]...), nil, "record 4"},

@@ -22,6 +22,8 @@ type book struct {
 	names  []string
 	keys   []cert.PublicKey
 	known  map[cert.PublicKey]bool
+	// restored is of how many records a backup was, that the home came back from.
+	restored uint64
 }
 
 // newBook begins with the keys that the trust state knows.
@@ -61,6 +63,7 @@ func (b *book) add(line []byte) error {
 	b.leaves.Hashes, b.time = append(b.leaves.Hashes, tlog.RecordHash(line)), r.Time
 	var keys struct {
 		Key      string
+		Trail    uint64
 		Gateways []struct{ Name, Key string }
 	}
 	switch r.What {
@@ -68,6 +71,9 @@ func (b *book) add(line []byte) error {
 		if err := json.Unmarshal(r.Details, &keys); err != nil {
 			return fmt.Errorf("record %d: %w", r.Index, err)
 		}
+	}
+	if r.What == "home-restored" {
+		b.restored = keys.Trail
 	}
 	if keys.Key != "" {
 		keys.Gateways = append(keys.Gateways, struct{ Name, Key string }{r.Name, keys.Key})
@@ -93,8 +99,12 @@ func (b *book) check(signed []byte) (v verified, err error) {
 	for _, i := range by {
 		v.Signed = append(v.Signed, b.names[i])
 	}
+	since := ""
+	if b.restored > 0 && c.Size > b.restored {
+		since = fmt.Sprintf("; the home was restored from a backup of %d records: of those after, this is the record of another life", b.restored)
+	}
 	if c.Size > b.size() {
-		return v, fmt.Errorf("the checkpoint is of %d records, the gateway has %d: it is behind, or records were taken away", c.Size, b.size())
+		return v, fmt.Errorf("the checkpoint is of %d records, the gateway has %d: it is behind, or records were taken away%s", c.Size, b.size(), since)
 	}
 	root, err := b.leaves.Root(c.Size)
 	switch {
@@ -103,7 +113,7 @@ func (b *book) check(signed []byte) (v verified, err error) {
 	case err != nil:
 		return v, err
 	case root != c.Root:
-		return v, fmt.Errorf("the first %d records are not those of the checkpoint", c.Size)
+		return v, fmt.Errorf("the first %d records are not those of the checkpoint%s", c.Size, since)
 	}
 	return v, nil
 }
