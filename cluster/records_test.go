@@ -68,6 +68,10 @@ func TestTrail(t *testing.T) {
 	if err := errors.Join(log.DeleteRange(1, covered), log.Close()); err != nil {
 		t.Fatal(err)
 	}
+	s, read, err := ReadTrail(config(t, dir))
+	if err != nil || read.First() != 0 || s.TrailSize() != 8 || !read.Tree().Same(s.TrailTree()) {
+		t.Errorf("read: records %d to %d, %v", read.First(), read.Tree().Size, err)
+	}
 	for range 2 {
 		c = open(t, dir)
 		recorded(t, c)

@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"gatehouse/cluster/store"
+	"gatehouse/cluster/trail"
 	"gatehouse/fabric"
 )
 
@@ -15,6 +16,7 @@ type Entry struct {
 	Index, Term uint64
 	Command     *fabric.Command
 	State       *fabric.State
+	Records     [][]byte // that it added to the audit trail
 }
 
 // Read is the State of a gateway that does not run, after all that is in its
@@ -62,6 +64,40 @@ func read(cfg Config, each func(Entry)) (committed uint64, after *fabric.State, 
 	return s.Committed(), after, err
 }
 
+// ReadTrail is Read, with the records of what was decided.
+func ReadTrail(cfg Config) (after *fabric.State, t *trail.Trail, err error) {
+	s, err := store.Open(cfg.store())
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if t, err = cfg.openTrail(s); err != nil {
+		return nil, nil, err
+	}
+	m := &machine{changed: func() {}, trail: t}
+	m.state.Store(&fabric.State{})
+	snapshots, err := s.List()
+	if err == nil && len(snapshots) > 0 {
+		_, newest, openErr := s.Open(snapshots[0].ID)
+		if err = openErr; err == nil {
+			err = m.Restore(newest)
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	last, err := s.LastIndex()
+	if err != nil {
+		return nil, nil, err
+	}
+	before, failed := m.state.Load(), error(nil)
+	after, err = replay(s, before, last, func(e Entry) {
+		failed = errors.Join(failed, m.record(before, e.State, e.Command, e.Records))
+		before = e.State
+	})
+	return after, t, errors.Join(err, failed)
+}
+
 // recall works out what was known to be committed when the process ended.
 // Raft waits for a leader to say so again, and to recognise the leader takes
 // the trust state. (Its own RestoreCommittedLogs forgets the members.)
@@ -91,8 +127,9 @@ func replay(log *store.Store, s *fabric.State, last uint64, each func(Entry)) (*
 		if err != nil {
 			return nil, fmt.Errorf("log entry %d: %w", i, err)
 		}
-		s, _ = fabric.Apply(s, i, cmd) // refused, it was refused then
-		each(Entry{i, l.Term, cmd, s})
+		var records [][]byte
+		s, records, _ = fabric.Advance(s, i, cmd) // refused, it was refused then
+		each(Entry{i, l.Term, cmd, s, records})
 	}
 	return s, nil
 }

@@ -33,7 +33,7 @@ import (
 )
 
 // MaxFile bounds a backup, in octets.
-const MaxFile = 65 << 20
+const MaxFile = 65<<20 + maxRecords
 
 // A backup's header has one recipient: its type, the fabric's id, when the
 // backup was taken (Unix ms), and the file's key, wrapped to the kit.
@@ -101,14 +101,18 @@ var (
 	ErrKit      = errors.New("the recovery kit does not open this backup")
 )
 
-// Write writes a backup of a State, taken at a time. The error is
+// Write writes a backup of a State, taken at a time, with what is there of the
+// records of what the home decided; records may be nil. The error is
 // fabric.ErrNoRecovery if no kit could open it.
-func Write(w io.Writer, s *fabric.State, taken time.Time) error {
+func Write(w io.Writer, s *fabric.State, taken time.Time, records Records) error {
 	kept, err := s.Backup()
 	if err != nil {
 		return err
 	}
 	plain, err := cluster.EncodeState(kept)
+	if err == nil && records != nil && s.TrailSize() > 0 {
+		plain, err = withRecords(plain, s, records)
+	}
 	if err != nil {
 		return err
 	}
@@ -126,6 +130,7 @@ func Write(w io.Writer, s *fabric.State, taken time.Time) error {
 type Backup struct {
 	State *fabric.State // as fabric.State.Backup made it
 	Taken time.Time     // by the clock of the gateway that took it
+	runs  []run
 }
 
 // Open opens a backup with the kit of its home. The error is ErrNoBackup or
@@ -143,14 +148,14 @@ func Open(r io.Reader, kit *seal.Kit) (*Backup, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoBackup, err)
 	}
-	s, err := cluster.DecodeState(plain)
+	s, runs, err := parse(plain)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoBackup, err)
+		return nil, err
 	}
 	if string(s.Home.Root) != string(kit.Root) {
 		return nil, fmt.Errorf("%w: its root is another", ErrKit)
 	}
-	return &Backup{s, time.UnixMilli(id.taken).UTC()}, nil
+	return &Backup{s, time.UnixMilli(id.taken).UTC(), runs}, nil
 }
 
 // Secrets opens, with the kit, what the backup holds sealed: the identity

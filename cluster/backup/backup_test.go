@@ -128,7 +128,7 @@ func (h *home) propose(t testing.TB, c fabric.Command) {
 func taken(t testing.TB, s *fabric.State, at time.Time) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := Write(&b, s, at); err != nil {
+	if err := Write(&b, s, at, nil); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -271,7 +271,7 @@ func TestRefused(t *testing.T) {
 	}
 	early := *h.ledger.State()
 	early.Home.Recovery = nil
-	if err := Write(new(bytes.Buffer), &early, now); !errors.Is(err, fabric.ErrNoRecovery) {
+	if err := Write(new(bytes.Buffer), &early, now, nil); !errors.Is(err, fabric.ErrNoRecovery) {
 		t.Errorf("an early home: %v", err)
 	}
 	for _, i := range []int{0, 10, 60, 200, 1000, len(h.file) / 2, len(h.file) - 1} {

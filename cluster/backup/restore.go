@@ -151,17 +151,26 @@ func apply(cmd *fabric.Command, now time.Time) (*fabric.State, error) {
 // was interrupted: c says where; its Kit, Passphrase and Home are of no use.
 // The order is that of package found: the gateway's keys, an empty log, then
 // one entry with everything. A crash leaves what can be restored again, or the
-// home; the error is then found.ErrFounded.
+// home; the error is then found.ErrFounded. What was decided before comes after
+// that, and is nothing that a home needs to live: an error that it cannot be
+// kept comes with the State.
 func Restore(ctx context.Context, c found.Config, b *Backup, kit *seal.Kit) (*fabric.State, error) {
 	r, err := newRestorer(c, b, kit)
 	if err != nil {
 		return nil, err
 	}
-	return found.Begin(ctx, c, r.next(), func(keys keyfile.Keys) (*fabric.Command, error) {
+	s, err := found.Begin(ctx, c, r.next(), func(keys keyfile.Keys) (*fabric.Command, error) {
 		cmd, err := r.first(ctx, keys)
 		if err == nil {
 			_, err = apply(cmd, c.Now) // before anything is written
 		}
 		return cmd, err
 	})
+	if err != nil {
+		return nil, err
+	}
+	if err := b.keep(c, s); err != nil {
+		return s, fmt.Errorf("the home is back, but not the record of what it decided: %w", err)
+	}
+	return s, nil
 }

@@ -150,7 +150,7 @@ func TestReroot(t *testing.T) {
 
 		// A backup of now brings back how far it is.
 		var file bytes.Buffer
-		h.check(backup.Write(&file, leader.State(), time.Now()))
+		h.check(backup.Write(&file, leader.State(), time.Now(), leader.Trail()))
 		b, err := backup.Open(bytes.NewReader(file.Bytes()), kit)
 		h.check(err)
 		restored, err := backup.Restore(t.Context(), found.Config{Dir: filepath.Join(t.TempDir(), "state"), Gateway: "heir", Now: time.Now(), TPM: keyfile.NoTPM, Cluster: h.cluster()}, b, kit)

@@ -27,11 +27,12 @@ type BackupInfo struct {
 	Behind bool `json:"behind,omitempty"`
 }
 
-// Backup is a backup of a State that only the recovery kit opens.
-func Backup(s *fabric.State, now time.Time, behind bool) (file []byte, info BackupInfo, err error) {
+// Backup is a backup of a State, and of the records that are given of what was
+// decided, which only the recovery kit opens.
+func Backup(s *fabric.State, now time.Time, behind bool, records backup.Records) (file []byte, info BackupInfo, err error) {
 	info = BackupInfo{s.Home.FabricID.String(), now.UTC(), s.Index, len(s.Devices), behind}
 	var b bytes.Buffer
-	err = backup.Write(&b, s, info.Taken)
+	err = backup.Write(&b, s, info.Taken, records)
 	if errors.Is(err, fabric.ErrNoRecovery) {
 		err = &commissioner.Failure{Code: "recovery-kit-too-old", Message: err.Error(),
 			Remedy: "found a new home with this release and pair the devices again; until then, keep copies of the whole state directory of a gateway that is stopped"}
@@ -45,7 +46,7 @@ func (p *Portal) backup(w http.ResponseWriter, r *http.Request) error {
 	if behind != nil {
 		s = p.C.Ledger.State()
 	}
-	file, info, err := Backup(s, p.now(), behind != nil)
+	file, info, err := Backup(s, p.now(), behind != nil, p.M.Trail())
 	if err != nil {
 		return err
 	}

@@ -78,11 +78,11 @@ func (g *globals) readBackup(tpm string) (data []byte, info portal.BackupInfo, e
 	}
 	config := clusterConfig(slog.New(slog.DiscardHandler))
 	config.Dir, config.Node = found.LogDir(g.State), keys.Node
-	s, err := cluster.Read(config)
+	s, records, err := cluster.ReadTrail(config)
 	if err != nil {
 		return nil, info, err
 	}
-	return portal.Backup(s, clock(), len(s.Members()) > 1)
+	return portal.Backup(s, clock(), len(s.Members()) > 1, records)
 }
 
 // fetchBackup is a backup of the home of the gateway that runs here.
