@@ -256,7 +256,13 @@ func (p *pairing) attest(ctx context.Context) error {
 	}
 	p.verdict = attest.Evaluate(*e, p.rules(state))
 	if !p.verdict.OK() {
-		return refusedBy(p.verdict)
+		refused := refusedBy(p.verdict)
+		var reasons []fabric.FirmwareReason
+		for _, r := range refused.Reasons {
+			reasons = append(reasons, fabric.FirmwareReason{Code: fabric.Cut(r.Code), Text: fabric.Cut(r.Message)})
+		}
+		p.turnAway(ctx, state, reasons, nil)
+		return refused
 	}
 	return nil
 }

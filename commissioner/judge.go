@@ -31,6 +31,7 @@ func (p *pairing) judge(ctx context.Context) error {
 	}
 	d, standing := p.Judge(state, p.req.Zone, p.about.facts, nil)
 	if d.Verdict == firmware.Refuse {
+		p.turnAway(ctx, state, standing.Reasons, standing.Evidence)
 		return refusedFor(d)
 	}
 	switch {
@@ -40,6 +41,19 @@ func (p *pairing) judge(ctx context.Context) error {
 		return Fail(CodeFirmware, errors.New("it would be quarantined, and a gateway of an older release does not know how"))
 	}
 	return nil
+}
+
+// turnAway records why the device is not let in. That it could not be recorded
+// lets nobody in.
+func (p *pairing) turnAway(ctx context.Context, s *fabric.State, reasons []fabric.FirmwareReason, evidence []fabric.Evidence) {
+	if s.Version < fabric.TrailVersion || p.renewal || p.former != nil {
+		return // nobody keeps a record, or it is in
+	}
+	_, err := p.propose(ctx, fabric.Command{TurnAway: &fabric.TurnAway{Gateway: p.Identity().Node, Zone: p.req.Zone, Facts: p.about.facts,
+		Reasons: reasons[:min(len(reasons), fabric.MaxReasons)], Evidence: evidence}})
+	if err != nil {
+		p.Log.Warn("that a device was turned away is not recorded", "err", err)
+	}
 }
 
 // Judge holds what a device says of itself against what is known and the policy

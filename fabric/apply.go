@@ -54,7 +54,7 @@ func (c *Command) Needs() uint8 {
 		c.Reserve != nil && (c.Reserve.Standing.detailed() || c.Reserve.Facts.Firmware != nil),
 		c.Judge != nil && (c.Judge.Standing.detailed() || c.Judge.Facts != nil && c.Judge.Facts.Firmware != nil):
 		return RolloutVersion
-	case c.By != 0, c.Restore != nil && c.Restore.State != nil && c.Restore.State.Trail != nil:
+	case c.By != 0, c.TurnAway != nil, c.Restore != nil && c.Restore.State != nil && c.Restore.State.Trail != nil:
 		return TrailVersion
 	case c.SetFirmwarePolicy != nil, c.AddFirmwareSource != nil, c.RemoveFirmwareSource != nil, c.SetFirmwareLedger != nil, c.Judge != nil, c.Enforce != nil,
 		c.Reserve != nil && c.Reserve.Standing != nil, c.Restore != nil && c.Restore.State.judged():
@@ -174,6 +174,8 @@ func (s *State) apply(c *Command) error {
 		return s.beginRollout(c.BeginRollout)
 	case c.StopRollout != nil:
 		return s.stopRollout(c.StopRollout)
+	case c.TurnAway != nil:
+		return s.turnAway(c.TurnAway)
 	}
 	return refuse(CodeUnknownKind, "the command is of a kind this release does not know")
 }

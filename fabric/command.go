@@ -57,6 +57,7 @@ type Command struct {
 	FailUpdate           *FailUpdate           `cbor:"44,keyasint,omitempty"`
 	BeginRollout         *BeginRollout         `cbor:"45,keyasint,omitempty"`
 	StopRollout          *StopRollout          `cbor:"46,keyasint,omitempty"`
+	TurnAway             *TurnAway             `cbor:"47,keyasint,omitempty"`
 
 	// By is the gateway that proposes it, as the leader knows it; 0: not told.
 	By cert.NodeID `cbor:"64,keyasint,omitempty"`

@@ -62,6 +62,9 @@ func (c *Command) decided(before, after *State) []audit.Record {
 		o = o.Number("generation", int64(d.Generation)).Number("access", int64(d.AccessVersion())).Flag("tagged", !d.Untagged)
 	case c.AbandonMove != nil:
 		o = o.Text("phase", before.Devices[r.Device].Next.Phase.String())
+	case c.TurnAway != nil:
+		f := c.TurnAway.Facts.bounded()
+		o = evidence(reasons(facts(o.Text("at", c.TurnAway.Gateway.String()), &f), c.TurnAway.Reasons), c.TurnAway.Evidence)
 	case c.BeginUpdate != nil:
 		a := after.Devices[r.Device].Attempt
 		o = o.Text("image", hex.EncodeToString(a.SHA256)).Number("version", int64(a.Version)).Number("try", int64(a.Tries)).Flag("asked", a.Asked)
@@ -225,27 +228,36 @@ func standing(o audit.Object, s *Standing) audit.Object {
 		return o
 	}
 	o = o.Text("verdict", s.Verdict.String()).Number("version", int64(s.Version)).Flag("attested", s.Attested).Flag("enforced", s.Enforced)
-	if len(s.Reasons) > 0 {
-		var reasons []audit.Object
-		for _, r := range s.Reasons {
-			reasons = append(reasons, audit.Object(nil).Text("code", r.Code).Text("from", r.From).Text("text", r.Text))
-		}
-		o = o.Objects("reasons", reasons)
-	}
+	o = reasons(o, s.Reasons)
 	if u := s.Update; u != nil {
 		o = o.Object("update", audit.Object(nil).Text("from", u.From).Number("version", int64(u.Version)).Text("sha256", hex.EncodeToString(u.SHA256)))
 	}
 	if s.Deadline != 0 {
 		o = o.Number("deadline", s.Deadline)
 	}
-	if len(s.Evidence) > 0 {
-		var heard []audit.Object
-		for _, e := range s.Evidence {
-			heard = append(heard, audit.Object(nil).Text("from", e.From).Number("at", e.At).Text("sha256", hex.EncodeToString(e.SHA256)))
-		}
-		o = o.Objects("evidence", heard)
+	return evidence(o, s.Evidence)
+}
+
+func reasons(o audit.Object, all []FirmwareReason) audit.Object {
+	if len(all) == 0 {
+		return o
 	}
-	return o
+	var list []audit.Object
+	for _, r := range all {
+		list = append(list, audit.Object(nil).Text("code", r.Code).Text("from", r.From).Text("text", r.Text))
+	}
+	return o.Objects("reasons", list)
+}
+
+func evidence(o audit.Object, all []Evidence) audit.Object {
+	if len(all) == 0 {
+		return o
+	}
+	var list []audit.Object
+	for _, e := range all {
+		list = append(list, audit.Object(nil).Text("from", e.From).Number("at", e.At).Text("sha256", hex.EncodeToString(e.SHA256)))
+	}
+	return o.Objects("evidence", list)
 }
 
 func anchor(o audit.Object, id string, a *Anchor) audit.Object {

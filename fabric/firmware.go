@@ -185,6 +185,27 @@ type Enforce struct {
 	Verdict Verdict     `cbor:"2,keyasint"`
 }
 
+// TurnAway records why a device was not let in: for what it is, or for its
+// software. It changes nothing.
+type TurnAway struct {
+	Gateway  cert.NodeID      `cbor:"0,keyasint"`           // that was to pair it
+	Zone     string           `cbor:"1,keyasint,omitempty"` // empty: the default
+	Facts    Facts            `cbor:"2,keyasint"`
+	Reasons  []FirmwareReason `cbor:"3,keyasint"`
+	Evidence []Evidence       `cbor:"4,keyasint,omitempty"`
+}
+
+func (s *State) turnAway(c *TurnAway) error {
+	switch {
+	case s.Gateways[c.Gateway] == nil || !s.Gateways[c.Gateway].Member():
+		return refuse(CodeNotAMember, fmt.Sprintf("gateway %v is not a member", c.Gateway))
+	case len(c.Zone) > MaxText || len(c.Reasons) == 0:
+		return refuse(CodeInvalid, "why it was turned away is missing, or its zone too long")
+	}
+	why := Standing{Verdict: QuarantineDevice, Reasons: c.Reasons, Evidence: c.Evidence}
+	return why.check()
+}
+
 func (s *State) setFirmwarePolicy(c *SetFirmwarePolicy) error {
 	if p := c.Policy; p != nil && (max(p.Unknown, p.Recalled, p.Outdated, p.Uncertified) > RefuseDevice || p.Updates > UpdateAll || p.Grace < 0 || p.Grace > MaxGrace.Milliseconds()) {
 		return refuse(CodeInvalid, "the policy has an unknown verdict, or a grace of more than a year")

@@ -36,6 +36,8 @@ func (c *Command) subject() audit.Record {
 		return audit.Record{What: "device-move-abandoned", Device: c.AbandonMove.Node}
 	case c.LeftFormer != nil:
 		return audit.Record{What: "device-left-former", Device: c.LeftFormer.Node}
+	case c.TurnAway != nil:
+		return audit.Record{What: "device-turned-away", Zone: c.TurnAway.Zone}
 	case c.BeginUpdate != nil:
 		return audit.Record{What: "device-update-begun", Device: c.BeginUpdate.Node}
 	case c.FailUpdate != nil:

@@ -166,6 +166,8 @@ func life(t *testing.T) *told {
 		Update:  &FirmwareImage{From: "house", Version: 3, Name: "3.0", SHA256: bytes.Repeat([]byte{3}, 32), Size: 1000}}
 	pair(1, nil)
 	pair(2, standing)
+	h.must(Command{TurnAway: &TurnAway{Gateway: gateway, Zone: "home", Facts: Facts{VendorID: 0xFFF1, ProductID: 0x8001, ProductName: "product"},
+		Reasons: standing.Reasons, Evidence: []Evidence{{From: "house", At: start}}}})
 	of := standing.Update.SHA256
 	begin := Command{BeginUpdate: &BeginUpdate{Node: 2, Gateway: gateway, SHA256: of}}
 	h.must(begin, Command{FailUpdate: &FailUpdate{Node: 2, Gateway: gateway, SHA256: of, Failure: "fell silent", Stop: true}}, Command{BeginRollout: &BeginRollout{of}},
