@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,8 @@ import (
 	"gatehouse/commissioner/virtual"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
+	"gatehouse/firmware"
+	"gatehouse/firmware/manifest"
 	"gatehouse/radio"
 	"gatehouse/radio/radiotest"
 )
@@ -135,10 +138,16 @@ func TestRolloutGoesOn(t *testing.T) {
 	})
 }
 
-// nothing is no updates for anybody.
-type nothing struct{ ota.Updates }
+// forgetful has nothing for anybody, for a while.
+type forgetful struct {
+	ota.Updates
+	over atomic.Bool
+}
 
-func (nothing) Offer(context.Context, cert.NodeID, *datamodel.QueryImage) (o ota.Offer, wait time.Duration, ok bool) {
+func (f *forgetful) Offer(ctx context.Context, n cert.NodeID, q *datamodel.QueryImage) (o ota.Offer, wait time.Duration, ok bool) {
+	if f.over.Load() {
+		return f.Updates.Offer(ctx, n, q)
+	}
 	return o, 0, false
 }
 
@@ -147,11 +156,12 @@ func (nothing) Offer(context.Context, cert.NodeID, *datamodel.QueryImage) (o ota
 func TestRolloutToldAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRecall(t, "", nil)
-		r.provider.Updates = nothing{}
+		f := &forgetful{Updates: r.u}
+		r.provider.Updates = f
 		defer r.owning()()
 		r.burns()
 		time.Sleep(4 * time.Minute)
-		r.provider.Updates = r.u
+		f.over.Store(true)
 		time.Sleep(4 * time.Minute)
 		r.is(fabric.AdmitDevice, 2)
 	})
@@ -245,4 +255,34 @@ func TestUpdateAskedTwice(t *testing.T) {
 			t.Errorf("a stranger: %v", err)
 		}
 	})
+}
+
+// TestDeadline says of the lamp's software that it is too old, which the home
+// bears for an hour: then the lamp is in quarantine, unless it was updated.
+func TestDeadline(t *testing.T) {
+	for _, updates := range []fabric.Updates{fabric.UpdateNone, fabric.UpdateRequired} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRecall(t, "", nil)
+			r.propose(fabric.Command{SetFirmwarePolicy: &fabric.SetFirmwarePolicy{Policy: &fabric.FirmwarePolicy{Grace: time.Hour.Milliseconds(), Updates: updates}}})
+			defer r.owning()()
+			time.Sleep(time.Minute)
+			old := known{Statements: []firmware.Statement{{From: "house", Product: manifest.Product{Minimum: 2,
+				Releases: []manifest.Release{{Version: 2, Name: "2.0", SHA256: manifest.Digest(r.images.offer.Image), Size: 1}}}}}}
+			r.knows.Store(&old)
+			time.Sleep(50 * time.Minute)
+			if updates == fabric.UpdateRequired {
+				r.is(fabric.AdmitDevice, 2)
+				return
+			}
+			r.is(fabric.AdmitDevice, 1)
+			if s := r.ledger.State().Devices[r.lamp].Standing; s.Deadline == 0 || len(s.Reasons) != 1 {
+				t.Errorf("%+v", s)
+			}
+			time.Sleep(15 * time.Minute)
+			r.is(fabric.QuarantineDevice, 1)
+			r.check(r.u.Ask(t.Context(), r.lamp))
+			time.Sleep(10 * time.Minute)
+			r.is(fabric.AdmitDevice, 2)
+		})
+	}
 }

@@ -156,7 +156,7 @@ func (p *Portal) removeFirmwareSource(w http.ResponseWriter, r *http.Request) er
 
 // refreshFirmware fetches what is new. What failed is in the answer.
 func (p *Portal) refreshFirmware(w http.ResponseWriter, r *http.Request) error {
-	if err := p.L.Refresh(r.Context()); err != nil {
+	if err := p.RefreshFirmware(r.Context()); err != nil {
 		p.Log.Info("not all that is known of firmware is new", "err", err)
 	}
 	return p.firmware(w, r)

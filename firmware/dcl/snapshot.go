@@ -1,10 +1,13 @@
 package dcl
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -68,12 +71,12 @@ func (s *Snapshot) With(added ...*Product) (*Snapshot, error) {
 	return &Snapshot{all}, nil
 }
 
-// All are the records.
+// All are the records, by vendor and product.
 func (s *Snapshot) All() (all []*Product) {
 	if s != nil {
-		for _, p := range s.products {
-			all = append(all, p)
-		}
+		all = slices.SortedFunc(maps.Values(s.products), func(a, b *Product) int {
+			return cmp.Or(cmp.Compare(a.VendorID, b.VendorID), cmp.Compare(a.ProductID, b.ProductID))
+		})
 	}
 	return all
 }

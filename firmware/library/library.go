@@ -17,7 +17,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +41,9 @@ type Config struct {
 	Room int64  // octets of images; 0: Room
 	HTTP *http.Client
 	Now  func() time.Time
+	// Others are the home's other gateways, which may have a source's directory;
+	// nil: there are none.
+	Others func(source string) []manifest.Fetcher
 }
 
 // Library may be used by several goroutines.
@@ -118,8 +120,8 @@ func (l *Library) Follow(f *fabric.Firmware) (fresh bool) {
 // open is the client of a source. Its folder is named by the root it trusts:
 // what another of the same name knew is no concern of it.
 func (l *Library) open(of *fabric.FirmwareSource) (*manifest.Client, error) {
-	from := manifest.Dir(of.Where)
-	if strings.Contains(of.Where, "://") {
+	from := manifest.Fetcher(beside{manifest.Dir(of.Where), func() []manifest.Fetcher { return l.others(of.Name) }})
+	if remote(of.Where) {
 		var err error
 		if from, err = manifest.HTTPS(of.Where, l.cfg.HTTP); err != nil {
 			return nil, err

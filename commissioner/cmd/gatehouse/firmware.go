@@ -56,13 +56,33 @@ func (*firmwareStatusCmd) Run(ctx context.Context, g *globals) error {
 	return ask(ctx, g, "GET", "devices", nil, func(list portal.Devices) {
 		for _, d := range list.Devices {
 			if s := d.Standing; s != nil && (s.Verdict != fabric.AdmitDevice.String() || len(s.Reasons) > 0) {
-				fmt.Printf("%s (%s), version %d: %s\n", d.Name, d.Node, s.Version, s.Verdict)
-				for _, r := range s.Reasons {
-					fmt.Printf("  %s: %s\n", r.Code, r.Text)
-				}
+				showStanding(d.Name, d.Node, s)
 			}
 		}
 	})
+}
+
+// showStanding tells why a device is where it is, and what can be done.
+func showStanding(name, node string, s *portal.Standing) {
+	fmt.Printf("%s (%s), version %d: %s", name, node, s.Version, s.Verdict)
+	if !s.Enforced {
+		fmt.Print(", once the device can be told")
+	}
+	if s.Attested {
+		fmt.Print("; its attestation says so")
+	}
+	fmt.Println()
+	for _, r := range s.Reasons {
+		fmt.Printf("  %s: %s\n", r.Code, r.Text)
+	}
+	switch {
+	case s.Update != "" && s.Deadline != nil:
+		fmt.Printf("  cure: version %s, until %s: gatehouse firmware update %q\n", s.Update, s.Deadline.Local().Format(time.DateTime), name)
+	case s.Update != "":
+		fmt.Printf("  cure: version %s: gatehouse firmware update %q\n", s.Update, name)
+	case s.Verdict != fabric.AdmitDevice.String():
+		fmt.Println("  cure: none is known; ask its maker")
+	}
 }
 
 func showFirmware(f portal.Firmware) {
@@ -201,6 +221,7 @@ func (c *firmwareLedgerImportCmd) Run(ctx context.Context, g *globals) error {
 const (
 	refreshEvery = 24 * time.Hour
 	refreshRetry = time.Hour
+	recordsEvery = 10 * time.Minute // between looks at what other gateways know of the ledger
 )
 
 // learn asks the ledger, where the home lets it, for the products of its
@@ -225,19 +246,25 @@ func learn(ctx context.Context, l *library.Library, s *fabric.State) error {
 
 // keepLibrary keeps what the gateway knows of firmware in line with what the
 // home has settled, and new, until ctx ends.
-func keepLibrary(ctx context.Context, l *library.Library, gateway *gateway, log *slog.Logger) {
+func keepLibrary(ctx context.Context, p *portal.Portal, gateway *gateway, log *slog.Logger) {
 	changed := gateway.Watch(ctx)
+	records := time.NewTicker(recordsEvery)
+	defer records.Stop()
 	refresh := time.NewTimer(0)
 	defer refresh.Stop()
 	for {
-		if l.Follow(gateway.State().Firmware) {
+		if p.L.Follow(gateway.State().Firmware) {
 			refresh.Reset(0) // another gateway was told of it
 		}
 		select {
 		case <-changed:
+		case <-records.C:
+			if err := p.Records(ctx); err != nil {
+				log.Debug("another gateway's records of the compliance ledger are not known", "err", err)
+			}
 		case <-refresh.C:
 			wait := refreshEvery
-			if err := errors.Join(l.Refresh(ctx), learn(ctx, l, gateway.State())); err != nil {
+			if err := errors.Join(p.RefreshFirmware(ctx), learn(ctx, p.L, gateway.State())); err != nil {
 				log.Info("not all that is known of firmware is new", "err", err)
 				wait = refreshRetry
 			}

@@ -147,7 +147,7 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 		return err
 	}
 	defer release()
-	known, err := library.Open(library.Config{Dir: filepath.Join(g.State, "firmware"), HTTP: &http.Client{Timeout: libraryTimeout}, Now: clock})
+	known, err := library.Open(library.Config{Dir: filepath.Join(g.State, "firmware"), HTTP: &http.Client{Timeout: libraryTimeout}, Now: clock, Others: p.Others})
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 	manager.Handle(message.BDX, provider.Transfer)
 	manager.Serve(link)
 	wg.Go(func() { float(ctx, gateway.Member, discovery, c.Name, log) })
-	wg.Go(func() { keepLibrary(ctx, known, gateway, log) })
+	wg.Go(func() { keepLibrary(ctx, p, gateway, log) })
 	wg.Go(func() { com.Settle(ctx) })
 	wg.Go(func() { com.SendAway(ctx) })
 	p.E = &enroll.Member{Steward: gateway.Steward, Discovery: discovery, Root: func() []byte { return gateway.State().Home.Root }, Manager: manager, Engine: com.Engine, Link: link,
