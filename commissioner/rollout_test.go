@@ -286,3 +286,23 @@ func TestDeadline(t *testing.T) {
 		})
 	}
 }
+
+// TestRolloutUnable has the lamp know nothing of updates.
+func TestRolloutUnable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecall(t, virtual.NoUpdates, nil)
+		defer r.owning()()
+		r.burns()
+		time.Sleep(3 * time.Hour)
+		if a := r.attempt(); a.Tries != fabric.MaxTries || !strings.HasPrefix(a.Failure, "does not take updates") || !strings.Contains(r.rollout().Stopped, a.Failure) {
+			t.Errorf("%+v, %+v", a, r.rollout())
+		}
+		if err := r.u.Ask(t.Context(), r.lamp); err != nil {
+			t.Error(err)
+		}
+		if a := r.attempt(); a.Failure == "" || !a.Asked {
+			t.Errorf("%+v", a)
+		}
+		r.is(fabric.QuarantineDevice, 1)
+	})
+}

@@ -103,7 +103,7 @@ func (u *Updates) push(ctx context.Context, d *fabric.Device) error {
 		}
 		if err := u.k.Announce(ctx, d.Node); err != nil {
 			if f := commissioner.Explain(err, commissioner.CodeProtocol); f.Code == commissioner.CodeNotUpdatable {
-				return u.fail(ctx, d, f.Error(), false)
+				return u.fail(ctx, d, fmt.Sprintf("does not take updates from a gateway: %v", f.Unwrap()), false)
 			}
 			return err
 		}
@@ -144,10 +144,10 @@ func (u *Updates) fail(ctx context.Context, d *fabric.Device, what string, stop 
 	})
 	u.k.c.Log.Warn("a device's update failed", "device", d.Node, "version", d.Attempt.Version, "try", d.Attempt.Tries, "why", what)
 	_, err := u.k.c.Ledger.Propose(ctx, fabric.Command{FailUpdate: &fabric.FailUpdate{Node: d.Node, Gateway: u.k.c.Identity().Node, SHA256: d.Attempt.SHA256, Failure: fabric.Cut(what), Stop: stop}})
-	if err != nil {
-		return commissioner.Explain(err, commissioner.CodeCommit)
+	if refused := (*fabric.Refusal)(nil); err == nil || errors.As(err, &refused) { // refused: it is known already, or the device has another image now
+		return nil
 	}
-	return nil
+	return commissioner.Explain(err, commissioner.CodeCommit)
 }
 
 // absent is advance for a device that cannot be reached.

@@ -103,6 +103,9 @@ func (d *Device) writeProviders(r *interaction.Request, v tlv.Raw, appended bool
 }
 
 func (d *Device) announced(_ context.Context, r *interaction.Request, fields tlv.Raw) (any, interaction.StatusIB) {
+	if d.cfg.Hostile == NoUpdates {
+		return nil, interaction.StatusIB{Status: interaction.UnsupportedCommand}
+	}
 	var a datamodel.AnnounceOTAProvider
 	if tlv.Unmarshal(fields, &a) != nil {
 		return invalid()
