@@ -445,7 +445,11 @@ func (w *world) whole() error {
 		}
 	}
 	for _, b := range all {
-		if got := b.process.State().Index; got < s.Index {
+		p := w.processOf(b)
+		if p == nil { // meanwhile
+			return fmt.Errorf("%s is off", b.name)
+		}
+		if got := p.State().Index; got < s.Index {
 			return fmt.Errorf("%s is at index %d of %d", b.name, got, s.Index)
 		}
 	}
