@@ -51,5 +51,13 @@ func TestAbsent(t *testing.T) {
 		time.Sleep(time.Second)
 		fail(heard)
 		want(time.Second)
+
+		a.heard(peer) // it is back, before Raft notices
+		time.Sleep(10 * time.Millisecond)
+		fail(heard)
+		want(10 * time.Millisecond)
+		time.Sleep(time.Second) // and away again
+		fail(heard)
+		want(1010 * time.Millisecond)
 	})
 }

@@ -76,6 +76,7 @@ func (c *Cluster) persist(ctx context.Context, again bool, do func() (*fabric.St
 
 // apply is Propose on the leader, by a gateway, whatever the command says of it.
 func (c *Cluster) apply(ctx context.Context, cmd fabric.Command, by cert.NodeID) (*fabric.State, error) {
+	c.absent.heard(by)
 	cmd.By = 0
 	if c.State().Version >= fabric.TrailVersion {
 		cmd.By = by
