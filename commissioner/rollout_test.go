@@ -177,7 +177,14 @@ func TestRolloutSlow(t *testing.T) {
 		began := time.Now()
 		tries := uint8(0)
 		for r.ledger.State().Devices[r.lamp].Facts.SoftwareVersion == 1 && time.Since(began) < 6*time.Hour {
-			r.net.SetDrop(radiotest.DropAfter(60))
+			blocks := 8
+			r.net.SetDrop(func(from, to radio.Addr, b []byte) bool {
+				if !silentBDX(from, to, b) {
+					return false
+				}
+				blocks--
+				return blocks < 0
+			})
 			time.Sleep(10 * time.Minute)
 			tries = max(tries, r.attempt().Tries)
 		}
