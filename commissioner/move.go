@@ -53,12 +53,18 @@ func (c *Commissioner) Move(ctx context.Context, d *fabric.Device, former *excha
 	if p.tell == nil {
 		p.tell = func(Progress) {}
 	}
-	if err := p.aim(c.Ledger.State()); err != nil {
+	return p.again(ctx, moveSteps)
+}
+
+// again takes a device that belongs through steps that give it another
+// certificate, and gives the session with it under that.
+func (p *pairing) again(ctx context.Context, steps []step) (*exchange.Session, error) {
+	if err := p.aim(p.Ledger.State()); err != nil {
 		return nil, err
 	}
-	if err := p.walk(ctx, moveSteps); err != nil {
+	if err := p.walk(ctx, steps); err != nil {
 		if p.oper != nil {
-			securechannel.Close(c.Manager, p.oper)
+			securechannel.Close(p.Manager, p.oper)
 		}
 		return nil, err
 	}

@@ -36,16 +36,7 @@ var renewSteps = []step{
 // before, the device must be free: see SettleRenewal. The error is a *Failure.
 func (c *Commissioner) Renew(ctx context.Context, d *fabric.Device, s *exchange.Session) (*exchange.Session, error) {
 	p := &pairing{Commissioner: c, tell: func(Progress) {}, node: d.Node, pase: s, renewal: true, peer: securechannel.Peer{Link: s.Link(), Addr: s.Addr()}}
-	if err := p.aim(c.Ledger.State()); err != nil {
-		return nil, err
-	}
-	if err := p.walk(ctx, renewSteps); err != nil {
-		if p.oper != nil {
-			securechannel.Close(c.Manager, p.oper)
-		}
-		return nil, err
-	}
-	return p.oper, nil
+	return p.again(ctx, renewSteps)
 }
 
 // Attest has a device that belongs prove anew, over a session with it, what its
