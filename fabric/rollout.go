@@ -99,9 +99,18 @@ func (s *State) Rollout(image []byte) *Rollout {
 	return s.Firmware.Rollouts[hex.EncodeToString(image)]
 }
 
+// Update is the image that a device of the home is to have; nil: there is none.
+func (d *Device) Update() *FirmwareImage {
+	if d.Phase != Admitted || d.Standing == nil {
+		return nil
+	}
+	return d.Standing.Update
+}
+
 // Wants reports whether a device is to have an image.
 func (d *Device) Wants(image []byte) bool {
-	return d.Phase == Admitted && d.Standing != nil && d.Standing.Update != nil && bytes.Equal(d.Standing.Update.SHA256, image)
+	u := d.Update()
+	return u != nil && bytes.Equal(u.SHA256, image)
 }
 
 // Updating reports whether a device is on its way to an image.
@@ -235,8 +244,8 @@ func (s *State) prune() {
 	}
 	wanted := make(map[string]bool)
 	for _, d := range s.Devices {
-		if d.Standing != nil && d.Standing.Update != nil && d.Wants(d.Standing.Update.SHA256) {
-			wanted[hex.EncodeToString(d.Standing.Update.SHA256)] = true
+		if u := d.Update(); u != nil {
+			wanted[hex.EncodeToString(u.SHA256)] = true
 		}
 	}
 	f := s.firmware()

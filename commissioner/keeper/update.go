@@ -137,10 +137,11 @@ func (u *Updates) Ask(ctx context.Context, n cert.NodeID) error {
 	if err != nil {
 		return err
 	}
-	if d.Standing == nil || d.Standing.Update == nil {
+	i := d.Update()
+	if i == nil {
 		return commissioner.Fail(commissioner.CodeNoUpdate, nil)
 	}
-	image, err := u.open(ctx, d.Facts, d.Standing.Update)
+	image, err := u.open(ctx, d.Facts, i)
 	if err != nil {
 		return commissioner.Fail(commissioner.CodeNoImage, err)
 	}

@@ -61,10 +61,11 @@ func (p *Portal) rollouts(w http.ResponseWriter, _ *http.Request) error {
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(s.Devices)) {
-		if d := s.Devices[n]; d.Standing != nil && d.Standing.Update != nil && d.Wants(d.Standing.Update.SHA256) {
-			image := hex.EncodeToString(d.Standing.Update.SHA256)
+		d := s.Devices[n]
+		if u := d.Update(); u != nil {
+			image := hex.EncodeToString(u.SHA256)
 			if found[image] == nil {
-				found[image] = rollout(d.Facts.VendorID, d.Facts.ProductID, d.Standing.Update)
+				found[image] = rollout(d.Facts.VendorID, d.Facts.ProductID, u)
 			}
 			found[image].Devices = append(found[image].Devices, p.rolloutDevice(d))
 		}
@@ -139,10 +140,11 @@ func (p *Portal) image(r *http.Request) ([]byte, error) {
 	name, s := r.PathValue("image"), p.C.Ledger.State()
 	found := make(map[string]bool)
 	for _, d := range s.Devices {
-		if d.Standing == nil || d.Standing.Update == nil || !d.Wants(d.Standing.Update.SHA256) {
+		u := d.Update()
+		if u == nil {
 			continue
 		}
-		image := hex.EncodeToString(d.Standing.Update.SHA256)
+		image := hex.EncodeToString(u.SHA256)
 		if strings.HasPrefix(image, strings.ToLower(name)) || strings.EqualFold(strings.ReplaceAll(name, "-", "/"), product(d.Facts.VendorID, d.Facts.ProductID)) {
 			found[image] = true
 		}
