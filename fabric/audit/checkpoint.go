@@ -108,6 +108,10 @@ func Open(signed []byte, origin string, keys []cert.PublicKey) (c Checkpoint, by
 		return c, nil, fmt.Errorf("the checkpoint is of %q, not of %q", c.Origin, origin)
 	}
 	for _, s := range n.Sigs {
+		// Base64 of most lengths leaves bits over, which the note's reader lets be anything.
+		if _, err := base64.StdEncoding.Strict().DecodeString(s.Base64); err != nil {
+			return Checkpoint{}, nil, fmt.Errorf("a checkpoint that makes no sense: %w", err)
+		}
 		for _, v := range known {
 			if v.hash == s.Hash {
 				by = append(by, v.place)
