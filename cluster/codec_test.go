@@ -41,6 +41,7 @@ func commands() map[string]fabric.Command {
 		Update:  &fabric.FirmwareImage{From: "house", Version: 3, Name: "3.0", SHA256: bytes.Repeat([]byte{3}, 32), Size: 1000}}
 	judged := &fabric.State{Version: 4, Devices: map[cert.NodeID]*fabric.Device{7: {Node: 7, Standing: standing}}, Zones: map[string]*fabric.Zone{"attic": {Name: "attic", Firmware: policy}},
 		Firmware: &fabric.Firmware{Policy: *policy, Ledger: "https://example.org", Sources: map[string]*fabric.FirmwareSource{"house": {Name: "house", Where: "/media", Root: []byte("{}"), AddedAt: start}}}}
+	pass := &fabric.Pass{ID: "digest", Name: "browser", Token: true, Role: fabric.Resident, Since: start, Expires: start + 1}
 	for name, c := range map[string]fabric.Command{
 		"issue":            {Issue: &fabric.Issue{Node: 7, NOCHash: bytes.Repeat([]byte{1}, 32), PublicKey: bytes.Repeat([]byte{4}, 65)}},
 		"admit":            {Admit: &fabric.Admit{Node: 7}},
@@ -113,6 +114,17 @@ func commands() map[string]fabric.Command {
 			Attempt: &fabric.Attempt{SHA256: standing.Update.SHA256, Version: 3, Tries: 2, Since: start, Failure: "fell silent", Asked: true}},
 			8: {Node: 8, Next: &fabric.Move{Credential: credential, Phase: fabric.Issued, Renewal: true, Untagged: true}}}},
 			Gateway: fabric.Gateway{Node: gateway, Version: 5}, Generation: fabric.Generation{Number: 17}, CAT: 9}},
+		"set-people":    {SetPeople: &fabric.SetPeople{Key: []byte("key"), DataKey: 1, Authority: []byte("der"), Sealed: map[string][]byte{"01": []byte("proof")}, Of: []byte("digest")}},
+		"set-person":    {For: "Anna", SetPerson: &fabric.SetPerson{ID: "01", Name: "Anna", Role: fabric.Administrator, Sealed: []byte("proof"), Of: []byte("before"), First: true}},
+		"remove-person": {RemovePerson: &fabric.RemovePerson{ID: "01"}},
+		"add-pass":      {AddPass: &fabric.AddPass{Person: "01", Pass: *pass, Of: []byte("proof")}},
+		"end-passes":    {EndPasses: &fabric.EndPasses{Person: "01", IDs: []string{"digest"}, Except: "other"}},
+		"set-approval":  {SetApproval: &fabric.SetApproval{Role: fabric.Resident}},
+		"set-room":      {SetRoom: &fabric.SetRoom{Node: 7, Room: "kitchen"}},
+		"reseal-6":      {Reseal: &fabric.Reseal{Keyring: fabric.Keyring{Number: 2}, IssuerKey: []byte("key"), IPK: []byte("ipk"), Networks: map[string][]byte{}, People: []byte("people")}},
+		"restore-6": {Restore: &fabric.Restore{State: &fabric.State{Version: 6, People: &fabric.People{Key: []byte("key"), Authority: []byte("der"), Approve: fabric.Resident, Exposed: true,
+			Persons: map[string]*fabric.Person{"01": {ID: "01", Name: "Anna", Role: fabric.Administrator, Sealed: []byte("proof"), Since: start, Passes: map[string]*fabric.Pass{"digest": pass}}}},
+			Devices: map[cert.NodeID]*fabric.Device{7: {Node: 7, Room: "kitchen"}}}, Gateway: fabric.Gateway{Node: gateway, Version: 6}, Generation: fabric.Generation{Number: 17}, CAT: 9}},
 		"abandon-2": {Abandon: &fabric.Abandon{Node: 7, Reason: "reason", Gateway: gateway}},
 	} {
 		c.Version, c.Time = c.Needs(), start

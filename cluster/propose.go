@@ -16,7 +16,7 @@ import (
 // Propose has the cluster apply a command, whoever leads it, and returns once
 // it is applied here and on a quorum's disks, with the State after it. It
 // stamps the command, and sends it again under the same request id when the
-// leader is lost: it is applied once. If it is refused, the error is a
+// leader is lost: it is applied once. Who asked for it is who ctx says (For). If it is refused, the error is a
 // *fabric.Refusal and the State is that which refused it. After any other
 // error, that of ctx among them, it may yet come to be applied.
 func (c *Cluster) Propose(ctx context.Context, cmd fabric.Command) (*fabric.State, error) {
@@ -27,6 +27,9 @@ func (c *Cluster) Propose(ctx context.Context, cmd fabric.Command) (*fabric.Stat
 		if _, err := io.ReadFull(c.cfg.Random, cmd.Request); err != nil {
 			return nil, err
 		}
+	}
+	if name, ok := ctx.Value(person{}).(string); ok && cmd.For == "" {
+		cmd.For = name
 	}
 	s, err := c.persist(ctx, len(cmd.Request) > 0, func() (*fabric.State, error) {
 		if c.Leads() {
@@ -40,6 +43,12 @@ func (c *Cluster) Propose(ctx context.Context, cmd fabric.Command) (*fabric.Stat
 	}
 	return s, err
 }
+
+// person is the key under which a context knows whom something is done for.
+type person struct{}
+
+// For says that what is done with ctx a person asked for, by name.
+func For(ctx context.Context, name string) context.Context { return context.WithValue(ctx, person{}, name) }
 
 // requestVersion is the first version of the State that remembers requests.
 const requestVersion = 2
@@ -81,6 +90,10 @@ func (c *Cluster) apply(ctx context.Context, cmd fabric.Command, by cert.NodeID)
 	if c.State().Version >= fabric.TrailVersion {
 		cmd.By = by
 	}
+	if c.State().Version < fabric.PeopleVersion {
+		cmd.For = ""
+	}
+	cmd.For = fabric.Cut(cmd.For)
 	// The leader's clock alone goes into the log.
 	cmd.Version, cmd.Time = cmd.Needs(), c.cfg.Now().UnixMilli()
 	data, err := encodeCommand(&cmd)

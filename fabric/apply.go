@@ -43,6 +43,10 @@ func advance(s *State, index uint64, c *Command) (after *State, again bool, err 
 // not understand.
 func (c *Command) Needs() uint8 {
 	switch {
+	case c.SetPeople != nil, c.SetPerson != nil, c.RemovePerson != nil, c.AddPass != nil, c.EndPasses != nil, c.SetApproval != nil, c.SetRoom != nil, c.For != "",
+		c.Reseal.peopled(), c.EvictGateway != nil && c.EvictGateway.Reseal.peopled(), c.Reroot != nil && c.Reroot.Reseal.peopled(),
+		c.Restore != nil && (c.Restore.State.peopled() || c.Restore.Reseal.peopled()):
+		return PeopleVersion
 	case c.ReserveMove != nil && c.ReserveMove.Renewal, c.Restore != nil && c.Restore.State.renewed():
 		return renewalVersion
 	case c.BeginUpdate != nil, c.FailUpdate != nil, c.BeginRollout != nil, c.StopRollout != nil, c.Restore != nil && c.Restore.State.rolledOut(),
@@ -172,6 +176,20 @@ func (s *State) apply(c *Command) error {
 		return s.stopRollout(c.StopRollout)
 	case c.TurnAway != nil:
 		return s.turnAway(c.TurnAway)
+	case c.SetPeople != nil:
+		return s.setPeople(c.SetPeople)
+	case c.SetPerson != nil:
+		return s.setPerson(c.SetPerson)
+	case c.RemovePerson != nil:
+		return s.removePerson(c.RemovePerson)
+	case c.AddPass != nil:
+		return s.addPass(c.AddPass)
+	case c.EndPasses != nil:
+		return s.endPasses(c.EndPasses)
+	case c.SetApproval != nil:
+		return s.setApproval(c.SetApproval)
+	case c.SetRoom != nil:
+		return s.setRoom(c.SetRoom)
 	}
 	return refuse(CodeUnknownKind, "the command is of a kind this release does not know")
 }

@@ -59,8 +59,19 @@ type Command struct {
 	StopRollout          *StopRollout          `cbor:"46,keyasint,omitempty"`
 	TurnAway             *TurnAway             `cbor:"47,keyasint,omitempty"`
 
+	SetPeople    *SetPeople    `cbor:"48,keyasint,omitempty"`
+	SetPerson    *SetPerson    `cbor:"49,keyasint,omitempty"`
+	RemovePerson *RemovePerson `cbor:"50,keyasint,omitempty"`
+	AddPass      *AddPass      `cbor:"51,keyasint,omitempty"`
+	EndPasses    *EndPasses    `cbor:"52,keyasint,omitempty"`
+	SetApproval  *SetApproval  `cbor:"53,keyasint,omitempty"`
+	SetRoom      *SetRoom      `cbor:"54,keyasint,omitempty"`
+
 	// By is the gateway that proposes it, as the leader knows it; 0: not told.
 	By cert.NodeID `cbor:"64,keyasint,omitempty"`
+	// For is the person who asked that gateway for it, by name; empty: nobody
+	// did, or whoever has the gateway's own socket.
+	For string `cbor:"65,keyasint,omitempty"`
 }
 
 // Found begins the fabric, with its first gateway and generation.
@@ -120,6 +131,12 @@ type Rename struct {
 	Name string      `cbor:"1,keyasint"`
 }
 
+// SetRoom says in which room a device is; empty: in none.
+type SetRoom struct {
+	Node cert.NodeID `cbor:"0,keyasint"`
+	Room string      `cbor:"1,keyasint"`
+}
+
 // AddZone adds a part of the home.
 type AddZone struct {
 	Name string `cbor:"0,keyasint"`
@@ -176,9 +193,13 @@ const (
 	CodeRerooting    Code = "reroot-in-progress"
 	CodeNoReroot     Code = "no-reroot-in-progress"
 	CodeStragglers   Code = "devices-not-moved"
+	CodeNoPerson     Code = "person-unknown"
+	CodeChanged      Code = "person-changed-meanwhile"
 	CodeOldMember    Code = "gateway-of-an-older-release"
 	CodeUnknownKind  Code = "command-of-a-newer-release"
 	CodeStateVersion Code = "state-of-another-release"
+
+	CodeLastAdministrator Code = "last-administrator"
 )
 
 // Refusal is why a command changed nothing.

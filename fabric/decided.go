@@ -159,6 +159,13 @@ func (c *Command) decidedOfHome(before, after *State, r audit.Record) []audit.Re
 	case c.BeginRollout != nil:
 		v := after.Rollout(c.BeginRollout.SHA256)
 		o = o.Text("image", hex.EncodeToString(v.Image.SHA256)).Number("vendor_id", int64(v.Vendor)).Number("product_id", int64(v.Product)).Number("version", int64(v.Image.Version))
+	case c.SetPeople != nil, c.SetPerson != nil, c.RemovePerson != nil, c.AddPass != nil, c.EndPasses != nil, c.SetApproval != nil:
+		return c.decidedOfPeople(before, after, r)
+	case c.SetRoom != nil:
+		if before.Devices[r.Device].Room == c.SetRoom.Room {
+			return nil
+		}
+		o = o.Text("room", c.SetRoom.Room).Text("former", before.Devices[r.Device].Room)
 	case c.StopRollout != nil:
 		o = o.Text("image", hex.EncodeToString(c.StopRollout.SHA256)).Text("reason", c.StopRollout.Reason)
 	}

@@ -171,3 +171,16 @@ func (s *State) rename(c *Rename) error {
 	s.putDevice(d)
 	return nil
 }
+
+func (s *State) setRoom(c *SetRoom) error {
+	d, err := s.device(c.Node, Reserved, Issued, Admitted)
+	switch {
+	case err != nil:
+		return err
+	case len(c.Room) > MaxText:
+		return refuse(CodeInvalid, "the room's name is too long")
+	}
+	d.Room = c.Room
+	s.putDevice(d)
+	return nil
+}

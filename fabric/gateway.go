@@ -127,6 +127,8 @@ func (s *State) describeGateway(c *DescribeGateway) error {
 		return refuse(CodeInvalid, "the gateway's description lacks its version, or is too long")
 	case s.Trail != nil && c.Version < TrailVersion: // nobody ends the trail
 		return refuse(CodeOldMember, fmt.Sprintf("the gateway would know version %d, the home needs %d", c.Version, TrailVersion))
+	case s.peopled() && c.Version < PeopleVersion: // nor loses people
+		return refuse(CodeOldMember, fmt.Sprintf("the gateway would know version %d, the home needs %d", c.Version, PeopleVersion))
 	}
 	g.Version, g.Storage = c.Version, c.Storage
 	s.putGateway(g)
@@ -207,6 +209,7 @@ func (s *State) evictGateway(c *EvictGateway) error {
 		delete(former.NOCs, c.Node)
 		s.Former = &former
 	}
+	s.exposePeople()
 	for name, n := range s.Networks {
 		exposed := *n
 		exposed.Exposed = true

@@ -47,6 +47,9 @@ func (l *ledger) sealed() *Reseal {
 	for name := range l.state.Networks {
 		c.Networks[name] = []byte("sealed anew")
 	}
+	if l.state.People != nil {
+		c.People = []byte("sealed anew")
+	}
 	return c
 }
 

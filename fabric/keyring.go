@@ -134,6 +134,8 @@ type Reseal struct {
 	// Former is the identity protection key of the fabric of before a change
 	// of the root, while there is one.
 	Former []byte `cbor:"7,keyasint,omitempty"`
+	// People is People.Key, if there is a list of people.
+	People []byte `cbor:"8,keyasint,omitempty"`
 }
 
 // RotateSealing has the home's secrets sealed with newer algorithms from now
@@ -162,6 +164,9 @@ func (s *State) rotateSealing(c *RotateSealing) error {
 // newer reports whether the first version of a Keyring does not know all of it.
 func (c *Reseal) newer() bool { return c != nil && (c.Keyring.Suite != 0 || c.Former != nil) }
 
+// peopled reports whether earlier versions do not know all of it.
+func (c *Reseal) peopled() bool { return c != nil && c.People != nil }
+
 // Sealed names all that is sealed in the State: SHA-256 over it.
 func (s *State) Sealed() []byte {
 	h := sha256.New()
@@ -173,6 +178,9 @@ func (s *State) Sealed() []byte {
 	put(s.Home.IPK)
 	if s.Former != nil {
 		put(s.Former.IPK)
+	}
+	if s.People != nil {
+		put(s.People.Key)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Networks)) {
 		put([]byte(name))
@@ -207,7 +215,15 @@ func (s *State) reseal(c *Reseal) error {
 	if len(c.Former) > MaxBlob || (len(c.Former) > 0) != (s.Former != nil) || !sameOctets(c.Of, s.Sealed()) || !slices.Equal(slices.Sorted(maps.Keys(c.Networks)), slices.Sorted(maps.Keys(s.Networks))) {
 		return refuse(CodeSealing, "the home's secrets have changed meanwhile")
 	}
+	if len(c.People) > MaxBlob || (len(c.People) > 0) != (s.People != nil) {
+		return refuse(CodeSealing, "the home has got a list of people meanwhile")
+	}
 	next := *s
+	if s.People != nil {
+		people := *s.People
+		people.Key = c.People
+		next.People = &people
+	}
 	if c.Recovery != nil {
 		next.Home.Recovery = c.Recovery
 	}

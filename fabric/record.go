@@ -96,6 +96,20 @@ func (c *Command) subject() audit.Record {
 		return audit.Record{What: "rollout-begun"}
 	case c.StopRollout != nil:
 		return audit.Record{What: "rollout-stopped"}
+	case c.SetPeople != nil:
+		return audit.Record{What: "people-key-set"}
+	case c.SetPerson != nil:
+		return audit.Record{What: "person-set", Name: c.SetPerson.Name}
+	case c.RemovePerson != nil:
+		return audit.Record{What: "person-removed"}
+	case c.AddPass != nil:
+		return audit.Record{What: "pass-given"}
+	case c.EndPasses != nil:
+		return audit.Record{What: "passes-ended"}
+	case c.SetApproval != nil:
+		return audit.Record{What: "approval-set"}
+	case c.SetRoom != nil:
+		return audit.Record{What: "device-placed", Device: c.SetRoom.Node}
 	}
 	return audit.Record{What: unknownKind}
 }

@@ -79,6 +79,7 @@ func (s *State) Backup() (*State, error) {
 		kept.Generations = append(kept.Generations, Generation{Number: g.Number, ICAC: g.ICAC})
 	}
 	kept.Gateways, kept.Recent = nil, nil
+	kept.People = s.People.withoutSessions()
 	if s.Former != nil {
 		former := *s.Former
 		former.NOCs, kept.Former = nil, &former
@@ -138,7 +139,7 @@ func (s *State) restore(r *Restore) error {
 		return refuse(CodeFull, fmt.Sprintf("the home was restored %d times; its node ids are used up", MaxRestores))
 	case !gateway.Node.Operational() || len(gateway.NOC) == 0 || len(gateway.NOC) > cert.MaxTLV || len(gateway.SealKey) == 0 ||
 		len(gateway.SealKey) > MaxBlob || len(gateway.Name) > MaxText || len(gateway.Storage) > MaxText || gateway.Reserved != nil ||
-		gateway.CAT != r.CAT || gateway.Version < 2 || next.Trail != nil && gateway.Version < TrailVersion || gateway.Version > Version: // not only this release's: later ones replay the log
+		gateway.CAT != r.CAT || gateway.Version < 2 || next.Trail != nil && gateway.Version < TrailVersion || next.People != nil && gateway.Version < PeopleVersion || gateway.Version > Version: // not only this release's: later ones replay the log
 		return refuse(CodeInvalid, "the first gateway lacks something, or its certificate another version of the gateways' tag")
 	case next.Used(gateway.Node):
 		return refuse(CodeUsed, fmt.Sprintf("node id %v was given before", gateway.Node))
@@ -161,6 +162,7 @@ func (s *State) restore(r *Restore) error {
 		exposed.Exposed = true // the lost gateways knew its credentials
 		next.Networks[name] = &exposed
 	}
+	next.exposePeople()
 	if err := next.reseal(&r.Reseal); err != nil {
 		return err
 	}
@@ -217,6 +219,9 @@ func (s *State) flaw() string {
 		return what
 	}
 	if what := s.Trail.flaw(); what != "" {
+		return what
+	}
+	if what := s.People.flaw(); what != "" {
 		return what
 	}
 	if hasNil(s.Tombstones) || hasNil(s.Anchors) {

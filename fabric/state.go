@@ -18,7 +18,7 @@ import (
 
 // Version is the newest version of State and Commands that this release knows.
 // It writes what all gateways of the home know: State.Version.
-const Version = 5
+const Version = 6
 
 // Limits of ours. They bound what a snapshot can grow to.
 const (
@@ -72,6 +72,7 @@ type State struct {
 	Suite       uint8                      `cbor:"17,keyasint,omitempty"` // what secrets are sealed with (seal.Suite); 0 stands for 1
 	Firmware    *Firmware                  `cbor:"18,keyasint,omitempty"` // nil: nothing is settled
 	Trail       *Trail                     `cbor:"20,keyasint,omitempty"` // nil: some gateway keeps none
+	People      *People                    `cbor:"21,keyasint,omitempty"` // nil: nobody is known yet
 }
 
 // Home is what the fabric rests on.
@@ -142,6 +143,8 @@ type Device struct {
 	Untagged bool `cbor:"18,keyasint,omitempty"`
 	// Attempt is its way to the update that its standing names; nil: none yet.
 	Attempt *Attempt `cbor:"19,keyasint,omitempty"`
+	// Room is where people look for it. It decides nothing: zones do.
+	Room string `cbor:"20,keyasint,omitempty"`
 }
 
 // Facts are what the device says of itself.

@@ -69,7 +69,7 @@ func Advance(s *State, index uint64, c *Command) (*State, [][]byte, error) {
 	}
 	var records [][]byte
 	for _, r := range decided {
-		r.Index, r.Time, r.Entry, r.By = trail.Tree.Size, next.Time, index, c.By
+		r.Index, r.Time, r.Entry, r.By, r.For = trail.Tree.Size, next.Time, index, c.By, c.For
 		r.Skipped, trail.Skipped = trail.Skipped, 0
 		next.locate(s, &r)
 		line := r.Append(nil)

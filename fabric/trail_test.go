@@ -39,7 +39,7 @@ func newTold(t *testing.T) *told { return &told{t: t, state: &State{}, kinds: ma
 const canary = "canary that is to stay in its cage"
 
 // public are the names of octet strings that may be seen.
-var public = []string{"Root", "ICAC", "NOC", "NOCs", "SealKey", "PublicKey", "Serial", "NOCHash", "DER", "ID", "To", "Of", "Recovery", "JSON", "SHA256", "Request", "Edge", "Last"}
+var public = []string{"Root", "ICAC", "NOC", "NOCs", "SealKey", "PublicKey", "Serial", "NOCHash", "DER", "ID", "To", "Of", "Recovery", "JSON", "SHA256", "Request", "Edge", "Last", "Authority"}
 
 // cage puts the canary into all that may be secret in a command.
 func cage(v reflect.Value, name string) {
@@ -78,6 +78,9 @@ func (h *told) say(c Command) Code {
 	cage(reflect.ValueOf(&c), "")
 	if h.state.Version >= TrailVersion {
 		c.By = second
+	}
+	if h.state.Version >= PeopleVersion {
+		c.For = "Anna"
 	}
 	c.Version = c.Needs()
 	c.Time = max(c.Time, start, h.state.Time+1000)
@@ -149,7 +152,7 @@ func life(t *testing.T) *told {
 	h.state = old.state
 	public := append([]byte{4}, bytes.Repeat([]byte{9}, 64)...)
 	join := func(n cert.NodeID) {
-		h.must(Command{ReserveGateway: &ReserveGateway{Node: n, Name: "attic", PublicKey: public, SealKey: []byte("seal " + n.String()), Version: Version, Storage: "tpm2"}},
+		h.must(Command{ReserveGateway: &ReserveGateway{Node: n, Name: "attic", PublicKey: public, SealKey: []byte("seal " + n.String()), Version: TrailVersion, Storage: "tpm2"}},
 			Command{IssueGateway: &IssueGateway{Node: n, NOC: []byte("noc"), CAT: h.state.Home.GatewayCAT.Version()}})
 	}
 	hash, key := bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{4}, 65)
@@ -159,7 +162,7 @@ func life(t *testing.T) *told {
 			Command{Issue: &Issue{Node: n, NOCHash: hash, PublicKey: key, Gateway: gateway}}, Command{Admit: &Admit{Node: n, Gateway: gateway, Access: 1}})
 	}
 	h.must(Command{AddZone: &AddZone{"before the trail"}})
-	h.must(Command{DescribeGateway: &DescribeGateway{gateway, Version, "file"}}, Command{DescribeGateway: &DescribeGateway{gateway, Version, "file"}})
+	h.must(Command{DescribeGateway: &DescribeGateway{gateway, TrailVersion, "file"}}, Command{DescribeGateway: &DescribeGateway{gateway, TrailVersion, "file"}})
 	join(second)
 	standing := &Standing{Verdict: QuarantineDevice, Version: 2, Attested: true, Deadline: start + 1,
 		Reasons: []FirmwareReason{{Code: "firmware-recalled", From: "house", Text: "it \"burns\""}},
@@ -216,6 +219,28 @@ func life(t *testing.T) *told {
 	return h
 }
 
+// crowd is a home with people.
+func crowd(t *testing.T) *told {
+	h := newTold(t)
+	h.state = household(t).state
+	h.must(Command{DescribeGateway: &DescribeGateway{gateway, PeopleVersion, "file"}}, Command{SetPeople: &SetPeople{Key: []byte("k"), DataKey: 1, Authority: []byte("der"), Of: h.state.Personal()}})
+	set := func(id, name string, role Role) Command {
+		c := Command{SetPerson: &SetPerson{ID: id, Name: name, Role: role, Sealed: []byte("s")}}
+		if p := h.state.Person(id); p != nil {
+			c.SetPerson.Of = p.Sealed
+		}
+		return c
+	}
+	h.must(set("01", "Anna", Administrator), set("02", "Bert", Guest))
+	h.must(set("02", "Bertie", Resident))
+	pass := Pass{ID: "0123456789abcdef0123456789abcdef", Name: "Firefox", Role: Resident, Expires: start + 1e9}
+	h.must(Command{AddPass: &AddPass{Person: "02", Pass: pass, Of: h.state.Person("02").Sealed}})
+	h.must(Command{EndPasses: &EndPasses{Person: "02"}}, Command{EndPasses: &EndPasses{Person: "02"}}, Command{RemovePerson: &RemovePerson{"02"}},
+		Command{SetApproval: &SetApproval{Resident}}, Command{SetApproval: &SetApproval{Resident}})
+	h.must(Command{Reserve: &Reserve{Node: 1, Gateway: gateway, FailSafe: 60_000, Name: "lamp"}}, Command{SetRoom: &SetRoom{1, "kitchen"}}, Command{SetRoom: &SetRoom{1, "kitchen"}})
+	return h
+}
+
 // restoredHome is the next life of a home.
 func (h *told) restoredHome() *told {
 	next := newTold(h.t)
@@ -229,7 +254,7 @@ func (h *told) restoration() *Restore {
 		h.t.Fatal(err)
 	}
 	r := &Restore{State: kept, Generation: Generation{Number: 40, ICAC: []byte("icac 40")}, CAT: 300}
-	r.Gateway = Gateway{Node: heir, Name: "new", NOC: []byte("noc"), SealKey: []byte("s"), Serial: FirstSerial(40), CAT: 300, Version: Version}
+	r.Gateway = Gateway{Node: heir, Name: "new", NOC: []byte("noc"), SealKey: []byte("s"), Serial: FirstSerial(40), CAT: 300, Version: TrailVersion}
 	after := *kept
 	after.Gateways = map[cert.NodeID]*Gateway{heir: &r.Gateway}
 	r.Reseal = *(&ledger{h.t, &after}).sealed()
@@ -271,10 +296,12 @@ func TestRecords(t *testing.T) {
 	}
 	young := newTold(t)
 	young.must(Command{Found: &Found{Home: Home{Name: "home", FabricID: 1, Root: []byte("root"), Birth: start, GatewayCAT: cert.NewCAT(1, 1)},
-		Generation: Generation{Number: 1, ICAC: []byte("icac"), Key: []byte("sealed")}, Gateway: Gateway{Node: gateway, Name: "hall", NOC: []byte("noc"), Version: Version}}})
-	all := slices.Concat(young.records, h.records, next.records)
+		Generation: Generation{Number: 1, ICAC: []byte("icac"), Key: []byte("sealed")}, Gateway: Gateway{Node: gateway, Name: "hall", NOC: []byte("noc"), Version: TrailVersion}}})
+	crowd := crowd(t)
+	all := slices.Concat(young.records, h.records, next.records, crowd.records)
 	maps.Copy(h.kinds, next.kinds)
 	maps.Copy(h.kinds, young.kinds)
+	maps.Copy(h.kinds, crowd.kinds)
 	said := map[string]string{}
 	for i, kinds := 0, reflect.TypeFor[Command](); i < kinds.NumField(); i++ {
 		f := kinds.Field(i)
@@ -312,7 +339,7 @@ func TestTrailWaits(t *testing.T) {
 	h := newTold(t)
 	h.state = household(t).state
 	h.must(Command{Time: start, ReserveGateway: &ReserveGateway{Node: second, PublicKey: make([]byte, 65), SealKey: []byte("s"), Version: 4}},
-		Command{IssueGateway: &IssueGateway{Node: second, NOC: []byte("noc"), CAT: 1}}, Command{DescribeGateway: &DescribeGateway{gateway, Version, "file"}}, Command{AddZone: &AddZone{"attic"}})
+		Command{IssueGateway: &IssueGateway{Node: second, NOC: []byte("noc"), CAT: 1}}, Command{DescribeGateway: &DescribeGateway{gateway, TrailVersion, "file"}}, Command{AddZone: &AddZone{"attic"}})
 	if len(h.records) != 0 || h.state.Trail != nil {
 		t.Fatalf("%d records", len(h.records))
 	}
@@ -322,11 +349,11 @@ func TestTrailWaits(t *testing.T) {
 	if _, err := Apply(h.state, 100, &c); !errors.As(err, &r) || r.Code != CodeOldMember {
 		t.Errorf("got %v", err)
 	}
-	h.must(Command{DescribeGateway: &DescribeGateway{second, Version, "file"}})
+	h.must(Command{DescribeGateway: &DescribeGateway{second, TrailVersion, "file"}})
 	if len(h.records) != 2 {
 		t.Errorf("%d records: %s", len(h.records), h.records)
 	}
-	if code := h.say(Command{DescribeGateway: &DescribeGateway{second, TrailVersion - 1, "file"}}); code != CodeOldMember || h.state.Version != Version {
+	if code := h.say(Command{DescribeGateway: &DescribeGateway{second, TrailVersion - 1, "file"}}); code != CodeOldMember || h.state.Version != TrailVersion {
 		t.Errorf("a gateway goes back: %q", code)
 	}
 }

@@ -159,7 +159,7 @@ func Open(r io.Reader, kit *seal.Kit) (*Backup, error) {
 }
 
 // Secrets opens, with the kit, what the backup holds sealed: the identity
-// protection key and the networks' credentials. Erase them. There is no
+// protection key, the networks' credentials and the people's secret. Erase them. There is no
 // issuing key, which a restore makes anew.
 func (b *Backup) Secrets(ctx context.Context, kit *seal.Kit) (*vault.Secrets, error) {
 	// Among the envelopes' gateways the kit is 0.
@@ -183,6 +183,14 @@ func (b *Backup) Secrets(ctx context.Context, kit *seal.Kit) (*vault.Secrets, er
 		defer clear(epoch[:])
 		secret := seal.NewSecret(epoch[:])
 		x.Former = &secret
+	}
+	if b.State.People != nil {
+		people, err := v.OpenPeople(ctx, b.State)
+		if err != nil {
+			x.Erase()
+			return nil, err
+		}
+		x.People = &people
 	}
 	for name, n := range b.State.Networks {
 		if n == nil {

@@ -65,9 +65,13 @@ func upgrade(t *testing.T, release uint8) {
 		h.until("both have what was decided since", func() bool {
 			return second.Trail().First() == 0 && second.Trail().Tree().Size > 3 && second.Trail().Tree().Same(b.State().TrailTree())
 		})
+		before := 1 // devices
+		if release >= fabric.TrailVersion {
+			before = 0 // the trail is as old as the home
+		}
 		for i, g := range h.gateways {
 			_, err := g.Trail().Read(0, func(_ uint64, line []byte) bool {
-				if !strings.Contains(string(line), `"what":"trail-begun"`) || !strings.Contains(string(line), `"devices":1`) {
+				if !strings.Contains(string(line), `"what":"trail-begun"`) || !strings.Contains(string(line), fmt.Sprintf(`"devices":%d`, before)) {
 					t.Errorf("gateway %d: the trail begins with %s", i, line)
 				}
 				return false

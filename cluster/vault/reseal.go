@@ -18,6 +18,8 @@ type Secrets struct {
 	// Former is the IPK of the fabric of before a change of the root; nil if
 	// there is none.
 	Former *seal.Secret
+	// People is the secret of the list of people; nil if there is none.
+	People *seal.Secret
 }
 
 // Erase overwrites them.
@@ -27,8 +29,10 @@ func (x *Secrets) Erase() {
 	for _, n := range x.Networks {
 		n.Erase()
 	}
-	if x.Former != nil {
-		x.Former.Erase()
+	for _, secret := range []*seal.Secret{x.Former, x.People} {
+		if secret != nil {
+			secret.Erase()
+		}
 	}
 }
 
@@ -69,6 +73,14 @@ func (v *Vault) Open(ctx context.Context, s *fabric.State) (x *Secrets, err erro
 		}
 		x.Former = &former
 	}
+	if s.People != nil {
+		people, err := v.OpenPeople(ctx, s)
+		if err != nil {
+			x.Erase()
+			return nil, err
+		}
+		x.People = &people
+	}
 	for name, n := range s.Networks {
 		if x.Networks[name], err = v.OpenNetwork(ctx, s, n); err != nil {
 			x.Erase()
@@ -103,6 +115,11 @@ func (v *Vault) Seal(s *fabric.State, number uint32, x *Secrets) (*fabric.Reseal
 	}
 	if x.Former != nil {
 		if c.Former, err = v.close(s, shared, fmt.Sprintf(purposeFormerIPK, number, s.Home.FabricID), *x.Former); err != nil {
+			return nil, err
+		}
+	}
+	if x.People != nil {
+		if c.People, err = v.close(s, shared, peoplePurpose(s, number), *x.People); err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,6 @@
 // Package vault opens and seals the secrets of the trust state: the issuing
-// authority's private key, the identity protection key (IPK) and the
-// credentials of networks.
+// authority's private key, the identity protection key (IPK), the credentials
+// of networks and the secret of the list of people.
 //
 //	key, err := v.IssuerKey(ctx, state) // and Erase it
 //	cmd, err := v.Reseal(ctx, state)    // whenever !state.SealedRight()
@@ -65,11 +65,16 @@ const (
 	purposeIssuerKey = "gatehouse issuing key, generation %d, fabric %v"
 	purposeIPK       = "gatehouse identity protection key, generation %d, fabric %v"
 	purposeFormerIPK = "gatehouse identity protection key of before, generation %d, fabric %v"
+	purposePeople    = "gatehouse people, generation %d, fabric %v"
 	purposeNetwork   = "gatehouse credentials of %v network %x, called %q, generation %d, fabric %v"
 )
 
 func networkPurpose(s *fabric.State, n *fabric.Network, number uint32) string {
 	return fmt.Sprintf(purposeNetwork, n.Kind, n.ID, n.Name, number, s.Home.FabricID)
+}
+
+func peoplePurpose(s *fabric.State, number uint32) string {
+	return fmt.Sprintf(purposePeople, number, s.Home.FabricID)
 }
 
 func (v *Vault) open(ctx context.Context, s *fabric.State, use Use, purpose string, blob []byte) (seal.Secret, error) {
@@ -165,6 +170,34 @@ func (v *Vault) OpenNetwork(ctx context.Context, s *fabric.State, n *fabric.Netw
 	secret, err := v.open(ctx, s, Shared, networkPurpose(s, n, n.DataKey), n.Sealed)
 	if err != nil {
 		return seal.Secret{}, fmt.Errorf("network %q: %w", n.Name, err)
+	}
+	return secret, nil
+}
+
+// SealPeople seals the secret of the list of people. number is that of the data
+// key.
+func (v *Vault) SealPeople(ctx context.Context, s *fabric.State, secret seal.Secret) (sealed []byte, number uint32, err error) {
+	if s.Generation() == nil {
+		return nil, 0, errNoFabric
+	}
+	key, err := v.dataKey(ctx, s, Shared)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer key.Erase()
+	number = s.DataKey()
+	sealed, err = v.close(s, key, peoplePurpose(s, number), secret)
+	return sealed, number, err
+}
+
+// OpenPeople opens it. Erase it.
+func (v *Vault) OpenPeople(ctx context.Context, s *fabric.State) (seal.Secret, error) {
+	if s.People == nil {
+		return seal.Secret{}, errors.New("the home has no list of people")
+	}
+	secret, err := v.open(ctx, s, Shared, peoplePurpose(s, s.DataKey()), s.People.Key)
+	if err != nil {
+		return seal.Secret{}, fmt.Errorf("people: %w", err)
 	}
 	return secret, nil
 }

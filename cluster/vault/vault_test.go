@@ -83,6 +83,9 @@ func (h *house) take(c *fabric.Reseal, err error) {
 		h.t.Fatal(err)
 	}
 	h.state.Keyring, h.state.Home.IPK, h.state.Generations[0].Key = &c.Keyring, c.IPK, c.IssuerKey
+	if h.state.People != nil {
+		h.state.People = &fabric.People{Key: c.People}
+	}
 	for name, sealed := range c.Networks {
 		h.state.Networks[name].Sealed, h.state.Networks[name].DataKey = sealed, c.Keyring.Number
 	}
@@ -243,6 +246,7 @@ func TestResealForMore(t *testing.T) {
 	if err := h.vaults[1].SealNetwork(t.Context(), h.state, h.state.Networks["attic"], seal.NewSecret([]byte("password"))); err != nil {
 		t.Fatal(err)
 	}
+	h.people("of the people")
 	kit, err := seal.NewSealingKey(seal.FirstSuite.Envelopes(), seeded(55))
 	if err != nil {
 		t.Fatal(err)
@@ -264,6 +268,9 @@ func TestResealForMore(t *testing.T) {
 		}
 		if got, err := h.vaults[n].OpenNetwork(t.Context(), h.state, h.state.Networks["attic"]); err != nil || string(got.Reveal()) != "password" {
 			t.Errorf("the network's credentials: %v", err)
+		}
+		if got, err := h.vaults[n].OpenPeople(t.Context(), h.state); err != nil || string(got.Reveal()) != "of the people" {
+			t.Errorf("the people's secret: %v", err)
 		}
 	}
 	h.vaults[1].Sealing = func() []seal.SealingKey { return []seal.SealingKey{before} }
@@ -334,6 +341,32 @@ func TestNetwork(t *testing.T) {
 		if _, err := v.OpenNetwork(t.Context(), h.state, &spoilt); err == nil {
 			t.Errorf("%s: it opens", what)
 		}
+	}
+}
+
+// people begins the list of people.
+func (h *house) people(secret string) {
+	h.t.Helper()
+	sealed, number, err := h.vaults[1].SealPeople(h.t.Context(), h.state, seal.NewSecret([]byte(secret)))
+	if err != nil || number != h.state.DataKey() || bytes.Contains(sealed, []byte(secret)) {
+		h.t.Fatalf("sealed under %d: %v", number, err)
+	}
+	h.state.People = &fabric.People{Key: sealed}
+}
+
+func TestPeople(t *testing.T) {
+	h := newHouse(t, 1)
+	v := h.vaults[1]
+	if _, err := v.OpenPeople(t.Context(), h.state); err == nil {
+		t.Error("opened where there are none")
+	}
+	h.people("of the people")
+	if got, err := v.OpenPeople(t.Context(), h.state); err != nil || string(got.Reveal()) != "of the people" {
+		t.Errorf("opened as something else: %v", err)
+	}
+	h.state.People.Key = h.state.Home.IPK
+	if _, err := v.OpenPeople(t.Context(), h.state); err == nil {
+		t.Error("another secret opens as the people's")
 	}
 }
 

@@ -25,6 +25,7 @@ type Record struct {
 	Entry   uint64      // of the log of commands
 	What    string      // stable code
 	By      cert.NodeID // gateway that proposed it; 0: not told
+	For     string      // person who asked that gateway for it; empty: nobody, or not told
 	Device  cert.NodeID // that it is about; 0: none
 	Gateway cert.NodeID // that it is about; 0: none
 	Zone    string
@@ -45,7 +46,7 @@ func (r *Record) Append(b []byte) []byte {
 	for _, f := range []struct {
 		name  string
 		value string
-	}{{"by", node(r.By)}, {"device", node(r.Device)}, {"gateway", node(r.Gateway)}, {"zone", r.Zone}, {"name", r.Name}, {"refused", r.Refused}} {
+	}{{"by", node(r.By)}, {"for", r.For}, {"device", node(r.Device)}, {"gateway", node(r.Gateway)}, {"zone", r.Zone}, {"name", r.Name}, {"refused", r.Refused}} {
 		if f.value != "" {
 			b = appendText(append(append(append(b, `,"`...), f.name...), `":`...), f.value)
 		}
@@ -66,6 +67,7 @@ type record struct {
 	Entry   uint64          `json:"entry"`
 	What    string          `json:"what"`
 	By      string          `json:"by"`
+	For     string          `json:"for"`
 	Device  string          `json:"device"`
 	Gateway string          `json:"gateway"`
 	Zone    string          `json:"zone"`
@@ -86,7 +88,7 @@ func Parse(line []byte) (*Record, error) {
 	if err := json.Unmarshal(line, &in); err != nil {
 		return nil, fmt.Errorf("a record that makes no sense: %w", err)
 	}
-	r := &Record{Index: in.Index, Time: in.Time, Entry: in.Entry, What: in.What, Zone: in.Zone, Name: in.Name, Refused: in.Refused, Skipped: in.Skipped}
+	r := &Record{Index: in.Index, Time: in.Time, Entry: in.Entry, What: in.What, For: in.For, Zone: in.Zone, Name: in.Name, Refused: in.Refused, Skipped: in.Skipped}
 	if len(in.Details) > 0 && in.Details[0] == '{' {
 		r.Details = Object(in.Details)
 	}
