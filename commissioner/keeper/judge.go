@@ -22,8 +22,46 @@ type software struct {
 	attested bool
 }
 
-// heard takes a device's version from what it reports.
-func (k *Keeper) heard(n cert.NodeID, r *interaction.Report) {
+// heard takes in what a device reports: first all it has, then what changes.
+// Its events were told of before unless they are news.
+func (k *Keeper) heard(n cert.NodeID, r *interaction.Report, first, news bool) {
+	k.noteSoftware(n, r)
+	k.noteEvents(n, r, first)
+	if !news {
+		r = &interaction.Report{Attributes: r.Attributes}
+	}
+	k.Nodes.Report(n, r, first)
+}
+
+// noteEvents notes what the next subscription need not tell again, and whether
+// the device has got or lost endpoints.
+func (k *Keeper) noteEvents(n cert.NodeID, r *interaction.Report, first bool) {
+	k.own.mu.Lock()
+	defer k.own.mu.Unlock()
+	if first {
+		k.own.events[n] = max(k.own.events[n], 0) // it was met
+	}
+	for _, e := range r.Events {
+		if e.Err == nil {
+			k.own.events[n] = max(k.own.events[n], e.Number)
+		}
+	}
+	for _, a := range r.Attributes {
+		if !first && a.Path.Concrete() && *a.Path.Cluster == datamodel.Descriptor && *a.Path.Attribute == datamodel.DescriptorParts {
+			k.own.grown[n] = true
+		}
+	}
+}
+
+// hasGrown reports whether a device has other endpoints than when it was met.
+func (k *Keeper) hasGrown(n cert.NodeID) bool {
+	k.own.mu.Lock()
+	defer k.own.mu.Unlock()
+	return k.own.grown[n]
+}
+
+// noteSoftware takes a device's version from what it reports.
+func (k *Keeper) noteSoftware(n cert.NodeID, r *interaction.Report) {
 	k.own.mu.Lock()
 	defer k.own.mu.Unlock()
 	s := k.own.software[n]

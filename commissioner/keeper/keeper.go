@@ -17,6 +17,7 @@ import (
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/commissioner/matter/securechannel"
+	"gatehouse/commissioner/nodes"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 )
@@ -30,6 +31,9 @@ const (
 // Keeper holds one session to each device in use.
 type Keeper struct {
 	c *commissioner.Commissioner
+	// Nodes is what devices last said, also those of other gateways as far as
+	// somebody has them followed.
+	Nodes *nodes.Store
 
 	own     owning
 	updates *Updates // nil: it updates nothing
@@ -48,8 +52,9 @@ type slot struct {
 
 // New is a Keeper of the devices that c admits.
 func New(c *commissioner.Commissioner) *Keeper {
-	return &Keeper{c: c, slots: make(map[cert.NodeID]*slot), own: owning{ends: make(map[cert.NodeID]context.CancelFunc),
-		health: make(map[cert.NodeID]Health), moves: make(map[cert.NodeID]*Straggler), software: make(map[cert.NodeID]software), meet: make(chan struct{}, atOnce)}}
+	return &Keeper{c: c, Nodes: nodes.New(c.Now), slots: make(map[cert.NodeID]*slot), own: owning{ends: make(map[cert.NodeID]context.CancelFunc),
+		health: make(map[cert.NodeID]Health), moves: make(map[cert.NodeID]*Straggler), software: make(map[cert.NodeID]software),
+		events: make(map[cert.NodeID]uint64), grown: make(map[cert.NodeID]bool), meet: make(chan struct{}, atOnce)}}
 }
 
 // Adopt keeps the session with which a device was admitted.

@@ -43,6 +43,10 @@ type owning struct {
 	meet   chan struct{}              // holds one for each device that is being met
 	// software is what each says that it runs, since it reports.
 	software map[cert.NodeID]software
+	events   map[cert.NodeID]uint64 // number of the last one each told of
+	// grown are those that have other endpoints than when they were met: they
+	// are asked for all they have.
+	grown map[cert.NodeID]bool
 }
 
 // Own looks after the devices whose owner this gateway is, until ctx ends: it
@@ -84,6 +88,7 @@ func (k *Keeper) adjust(ctx context.Context, wg *sync.WaitGroup, inTouch bool) {
 			delete(k.own.health, n)
 			delete(k.own.moves, n)
 			delete(k.own.software, n)
+			delete(k.own.events, n)
 		}
 	}
 	for n, d := range devices {
@@ -133,6 +138,7 @@ func (k *Keeper) lookAfter(ctx context.Context, n cert.NodeID) {
 				k.updates.absent(ctx, n)
 			}
 			k.setHealth(ctx, n, Health{Failure: commissioner.Explain(err, commissioner.CodeUnreachable)})
+			k.Nodes.Away(n)
 		}
 		if k.c.Now().Sub(began) > reportWithin {
 			wait = firstRetry // it was there for a while
@@ -173,6 +179,9 @@ func (k *Keeper) follow(ctx context.Context, n cert.NodeID) error {
 				k.c.Log.Info("a device's update does not go on yet", "device", n, "err", err)
 			}
 		}
+		if k.hasGrown(n) {
+			return errMoved
+		}
 		select {
 		case <-sub.Done():
 			return sub.Err()
@@ -192,10 +201,20 @@ func (k *Keeper) meetDevice(ctx context.Context, n cert.NodeID) (sub *interactio
 	}
 	k.own.mu.Lock()
 	delete(k.own.software, n) // it may have restarted
+	delete(k.own.grown, n)
+	last, met := k.own.events[n]
 	k.own.mu.Unlock()
+	req := interaction.SubscribeRequest{Keep: true, MaxInterval: uint16(reportWithin / time.Second),
+		Attributes: []interaction.AttributePath{{}}, Events: []interaction.EventPath{{}}, FabricFiltered: true}
+	if met {
+		req.EventFilters = []interaction.EventFilter{{Min: last + 1}}
+	}
 	err = k.do(ctx, n, false, func(s *exchange.Session) (err error) {
-		sub, err = k.c.Engine.Subscribe(ctx, s, interaction.SubscribeRequest{Keep: true, MaxInterval: uint16(reportWithin / time.Second),
-			Attributes: []interaction.AttributePath{{}}, FabricFiltered: true}, func(r *interaction.Report) { k.heard(n, r) })
+		first := true
+		sub, err = k.c.Engine.Subscribe(ctx, s, req, func(r *interaction.Report) {
+			k.heard(n, r, first, met || !first)
+			first = false
+		})
 		return err
 	})
 	return sub, err
