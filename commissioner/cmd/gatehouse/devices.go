@@ -9,10 +9,9 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/boombuler/barcode/qr"
-
 	"gatehouse/commissioner/keeper"
 	"gatehouse/commissioner/portal"
+	"gatehouse/commissioner/portal/qr"
 )
 
 type statusCmd struct{}
@@ -160,27 +159,10 @@ func (c *deviceShareCmd) Run(ctx context.Context, g *globals) error {
 	})
 }
 
-// drawQR draws a QR code with two modules to a character.
+// drawQR draws a QR code, if it can be drawn.
 func drawQR(text string) {
-	code, err := qr.Encode(text, qr.L, qr.Auto)
-	if err != nil {
-		return
-	}
-	const quiet = 2
-	dark := func(x, y int) bool {
-		b := code.Bounds()
-		if x < b.Min.X || y < b.Min.Y || x >= b.Max.X || y >= b.Max.Y {
-			return false
-		}
-		r, _, _, _ := code.At(x, y).RGBA()
-		return r == 0
-	}
-	size := code.Bounds().Max.X
-	for y := -quiet; y < size+quiet; y += 2 {
-		for x := -quiet; x < size+quiet; x++ {
-			fmt.Print(map[[2]bool]string{{false, false}: "█", {false, true}: "▀", {true, false}: "▄", {true, true}: " "}[[2]bool{dark(x, y), dark(x, y+1)}])
-		}
-		fmt.Println()
+	if drawn, err := qr.Terminal(text); err == nil {
+		fmt.Print(drawn)
 	}
 }
 
