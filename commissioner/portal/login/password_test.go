@@ -1,0 +1,150 @@
+package login_test
+
+import (
+	"context"
+	"crypto/rand"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/commissioner"
+	"gatehouse/commissioner/portal/login"
+)
+
+func TestAcceptable(t *testing.T) {
+	names := []string{"Anna-Lena Brückner", "Haus am Lindenhof"}
+	for password, want := range map[string]commissioner.Code{
+		"":                                login.CodePasswordShort,
+		"kX9!vqZ2p":                       login.CodePasswordShort,
+		"kX9!vqZ2p#":                      "",
+		good:                              "",
+		"correct-horse-battery-staple":    login.CodePasswordCommon,
+		"dünner igel unterm klavier":      "",
+		"十二把鑰匙放在門口石頭下":                    "",
+		"aaaaaaaaaaaaaaaa":                login.CodePasswordCommon,
+		"abcabcabcabcabc":                 login.CodePasswordCommon,
+		"xk4pxk4pxk4p":                    "", // four surprises, and again
+		"abcdefghijkl":                    login.CodePasswordCommon,
+		"zyxwvutsrqponm":                  login.CodePasswordCommon,
+		"1234567890":                      login.CodePasswordCommon,
+		"0987654321":                      login.CodePasswordCommon,
+		"qwertyuiop":                      login.CodePasswordCommon,
+		"poiuytrewq":                      login.CodePasswordCommon,
+		"qwertzuiopü":                     login.CodePasswordCommon,
+		"asdfghjkl123":                    login.CodePasswordCommon,
+		"1qaz2wsx3edc":                    login.CodePasswordCommon,
+		"password123":                     login.CodePasswordCommon,
+		"P@ssw0rd2024":                    login.CodePasswordCommon,
+		"Pa$$word2024!!":                  login.CodePasswordCommon,
+		"ＰａｓｓＷｏｒｄ２０２４":                    login.CodePasswordCommon,
+		"iloveyou1234":                    login.CodePasswordCommon,
+		"Sunshine-1999":                   login.CodePasswordCommon,
+		"gatehouse2026":                   login.CodePasswordCommon,
+		"Gatehouse.local1":                "", // "local" is not in the list
+		"annalenabrückner":                login.CodePasswordCommon,
+		"Anna-Lena1988":                   login.CodePasswordCommon,
+		"lindenhof2024":                   login.CodePasswordCommon,
+		"L1ndenhof2024":                   login.CodePasswordCommon,
+		"lindenbaum2024":                  "",
+		"Brückner Lindenhof":              login.CodePasswordCommon,
+		"tab\tin the middle of it":        login.CodePasswordText,
+		"zero\x00in the middle":           login.CodePasswordText,
+		"\xff\xfe is no text at all":      login.CodePasswordText,
+		strings.Repeat("ab1 cd2 ", 33):    login.CodePasswordLong,
+		strings.Repeat("\ufdfa", 20):      login.CodePasswordLong, // eighteen letters each, normalised
+		strings.Repeat("a", 1<<20):        login.CodePasswordLong,
+		strings.Repeat("e\u0301x9k ", 51): "", // 256 runes and no more, normalised
+	} {
+		if got := code(login.Acceptable(password, names...)); got != want {
+			t.Errorf("%.40q: %q, want %q", password, got, want)
+		}
+	}
+}
+
+func TestPasswords(t *testing.T) {
+	ctx, h, c := context.Background(), login.NewHasher(cheap, rand.Reader), login.New()
+	if _, err := h.Check(ctx, c, good); code(err) != login.CodeWrong {
+		t.Errorf("without a password: %v", err)
+	}
+	if err := h.Set(ctx, c, "password123"); code(err) != login.CodePasswordCommon || c.HasPassword() {
+		t.Errorf("an easy one: %v", err)
+	}
+	if err := h.Set(ctx, c, "wet herons of Anna", "anna", "wet herons of"); code(err) != login.CodePasswordCommon {
+		t.Errorf("one of names: %v", err)
+	}
+	const composed, parted, wide = "Grünes Öl im Café №1", "Gru\u0308nes O\u0308l im Cafe\u0301 №1", "Grünes Öl im Café Ｎo１"
+	if err := h.Set(ctx, c, composed); err != nil {
+		t.Fatal(err)
+	}
+	for typed, want := range map[string]commissioner.Code{
+		composed: "", parted: "", wide: "",
+		strings.ToLower(composed): login.CodeWrong, composed + " ": login.CodeWrong, composed[:len(composed)-1]: login.CodeWrong,
+		"": login.CodeWrong, "short": login.CodeWrong, "\xff": login.CodeWrong, strings.Repeat("a", 1<<20): login.CodeWrong,
+	} {
+		if stale, err := h.Check(ctx, c, typed); code(err) != want || stale {
+			t.Errorf("%.30q: %v, stale %v", typed, err, stale)
+		}
+		if _, err := h.Check(ctx, nil, typed); code(err) != login.CodeWrong {
+			t.Errorf("%.30q of nobody: %v", typed, err)
+		}
+	}
+	again := login.New()
+	if err := h.Set(ctx, again, composed); err != nil || string(encoded(t, c)) == string(encoded(t, again)) {
+		t.Errorf("the same password twice is stored alike (%v)", err)
+	}
+	costlier := login.NewHasher(login.Cost{Memory: 128, Passes: 2, Lanes: 1}, rand.Reader)
+	if stale, err := costlier.Check(ctx, c, composed); err != nil || !stale {
+		t.Errorf("at yesterday's cost: stale %v, %v", stale, err)
+	}
+	if stale, err := costlier.Check(ctx, c, good); code(err) != login.CodeWrong || stale {
+		t.Errorf("a wrong one at yesterday's cost: stale %v, %v", stale, err)
+	}
+}
+
+// What nobody has costs as much: the two medians are close to each other, and
+// far from nothing.
+func TestNobodyCostsAsMuch(t *testing.T) {
+	ctx, h, c := context.Background(), login.NewHasher(login.Cost{Memory: 4 << 10, Passes: 2, Lanes: 1}, rand.Reader), login.New()
+	if err := h.Set(ctx, c, good); err != nil {
+		t.Fatal(err)
+	}
+	least := func(c *login.Credentials) time.Duration {
+		best := time.Hour
+		for range 7 {
+			from := time.Now()
+			h.Check(ctx, c, "wrong "+good)
+			best = min(best, time.Since(from))
+		}
+		return best
+	}
+	somebody, nobody, unset := least(c), least(nil), least(login.New())
+	if nobody < somebody/3 || unset < somebody/3 {
+		t.Errorf("somebody %v, nobody %v, without a password %v", somebody, nobody, unset)
+	}
+}
+
+// OWASP's settings of Argon2id that are equally strong, with what this machine
+// takes for each.
+func BenchmarkPassword(b *testing.B) {
+	for _, cost := range []login.Cost{login.StandardCost, {9 << 10, 4, 1}, {12 << 10, 3, 1}, {19 << 10, 2, 1}} {
+		b.Run(strings.ReplaceAll(time.Duration(cost.Memory).String(), "ns", "KiB"), func(b *testing.B) {
+			ctx, h, c := context.Background(), login.NewHasher(cost, rand.Reader), login.New()
+			if err := h.Set(ctx, c, good); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := h.Check(ctx, c, good); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkAcceptable(b *testing.B) {
+	long := strings.Repeat("7kq ", 64)
+	for b.Loop() {
+		login.Acceptable(long, "Anna-Lena Brückner", "Haus am Lindenhof")
+	}
+}
