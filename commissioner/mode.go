@@ -28,6 +28,7 @@ type Mode struct {
 	// Required refuses pairings while the mode is not open: who asks for one
 	// must have pressed the button. Otherwise the mode is for the light only.
 	Required bool
+	Button   bool  // there is one
 	Light    Light // nil: there is none
 	Now      func() time.Time
 
@@ -35,6 +36,7 @@ type Mode struct {
 	until   time.Time // zero: closed
 	timer   *time.Timer
 	running map[*context.CancelFunc]bool // pairings
+	presses map[chan struct{}]bool       // who waits for one
 }
 
 // Open begins the mode, or makes it last from now on.
@@ -83,8 +85,37 @@ func (m *Mode) State() (until time.Time, pairings int) {
 	return m.until, len(m.running)
 }
 
+// Presses tells of presses of the gateway's button, until stop.
+func (m *Mode) Presses() (pressed <-chan struct{}, stop func()) {
+	c := make(chan struct{}, 1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.presses == nil {
+		m.presses = make(map[chan struct{}]bool)
+	}
+	m.presses[c] = true
+	return c, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.presses, c)
+	}
+}
+
+// pressed tells those who wait for a press of one.
+func (m *Mode) pressed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for c := range m.presses {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // Press is what the gateway's button does.
 func (m *Mode) Press(e button.Event) {
+	m.pressed()
 	switch e {
 	case button.Pressed:
 		m.Open(DefaultMode)

@@ -14,10 +14,10 @@ const PeopleVersion = 6
 // Limits of ours.
 const (
 	MaxPeople    = 64
-	MaxPasses    = 32      // of one person
-	maxPersonal  = 8 << 10 // octets of what proves that somebody is who they say, sealed
-	maxAuthority = 4 << 10 // octets of the web page's certificate authority
-	maxID        = 64      // octets of a person's or pass's id
+	MaxPasses    = 32       // of one person
+	maxPersonal  = 40 << 10 // octets of what proves that somebody is who they say, sealed
+	maxAuthority = 4 << 10  // octets of the web page's certificate authority
+	maxID        = 64       // octets of a person's or pass's id
 )
 
 // Role is what somebody may do; which acts those are the portal says.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -21,6 +22,7 @@ type Device struct {
 	Node       string          `json:"node_id"` // 16 hex digits
 	Name       string          `json:"name"`
 	Zone       string          `json:"zone"`
+	Room       string          `json:"room,omitempty"`
 	Phase      string          `json:"phase"`
 	AdmittedAt *time.Time      `json:"admitted_at,omitempty"`
 	Address    string          `json:"address,omitempty"`   // last good
@@ -34,7 +36,7 @@ type Device struct {
 }
 
 func (p *Portal) view(d *fabric.Device) Device {
-	v := Device{Node: d.Node.String(), Name: d.Name, Zone: d.Zone, Phase: d.Phase.String(), Facts: d.Facts, Attested: d.Attested, Standing: standing(d.Standing),
+	v := Device{Node: d.Node.String(), Name: d.Name, Zone: d.Zone, Room: d.Room, Phase: d.Phase.String(), Facts: d.Facts, Attested: d.Attested, Standing: standing(d.Standing),
 		Serial: hex.EncodeToString(d.Serial), ZoneTag: !d.Untagged}
 	if d.Phase == fabric.Admitted {
 		at := time.UnixMilli(d.AdmittedAt).UTC()
@@ -124,9 +126,10 @@ func (p *Portal) device(w http.ResponseWriter, r *http.Request) error {
 	return reply(w, p.view(d))
 }
 
-// Rename gives a device another name.
+// Rename gives a device another name, or another room; what is not given stays.
 type Rename struct {
-	Name string `json:"name"`
+	Name *string `json:"name,omitempty"`
+	Room *string `json:"room,omitempty"`
 }
 
 func (p *Portal) rename(w http.ResponseWriter, r *http.Request) error {
@@ -135,11 +138,51 @@ func (p *Portal) rename(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	state, err := p.propose(r, fabric.Command{Rename: &fabric.Rename{Node: d.Node, Name: req.Name}})
-	if err != nil {
-		return err
+	if req.Name == nil && req.Room == nil {
+		return invalid(errors.New("neither a name nor a room is given"))
+	}
+	state := p.C.Ledger.State()
+	if req.Name != nil {
+		if state, err = p.propose(r, fabric.Command{Rename: &fabric.Rename{Node: d.Node, Name: *req.Name}}); err != nil {
+			return err
+		}
+	}
+	if req.Room != nil {
+		if state, err = p.propose(r, fabric.Command{SetRoom: &fabric.SetRoom{Node: d.Node, Room: *req.Room}}); err != nil {
+			return err
+		}
 	}
 	return reply(w, p.view(state.Devices[d.Node]))
+}
+
+// Zone is a part of the home.
+type Zone struct {
+	Name    string `json:"name"`
+	Devices int    `json:"devices"`
+}
+
+// Zones are the home's, by name.
+type Zones struct {
+	Zones []Zone `json:"zones"`
+}
+
+func (p *Portal) zones(w http.ResponseWriter, r *http.Request) error {
+	s, list := p.C.Ledger.State(), Zones{[]Zone{}}
+	in := make(map[string]int)
+	for _, d := range s.Devices {
+		in[d.Zone]++
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Zones)) {
+		list.Zones = append(list.Zones, Zone{name, in[name]})
+	}
+	return reply(w, list)
+}
+
+func (p *Portal) addZone(w http.ResponseWriter, r *http.Request) error {
+	if _, err := p.propose(r, fabric.Command{AddZone: &fabric.AddZone{Name: r.PathValue("name")}}); err != nil {
+		return err
+	}
+	return p.zones(w, r)
 }
 
 func (p *Portal) propose(r *http.Request, c fabric.Command) (*fabric.State, error) {

@@ -8,10 +8,14 @@ import (
 
 	"gatehouse/cluster/wire"
 	"gatehouse/commissioner"
+	"gatehouse/commissioner/portal/door"
 )
 
 // forwarded marks a request that another gateway passed on: it goes no further.
 const forwarded = "Gatehouse-Forwarded"
+
+// forwardedFor names the person whom it passed it on for.
+const forwardedFor = "Gatehouse-Forwarded-For"
 
 type handler = func(http.ResponseWriter, *http.Request) error
 
@@ -40,6 +44,7 @@ func (p *Portal) atOwner(h handler) handler {
 			return err
 		}
 		out.Header.Set(forwarded, p.C.Identity().Node.String())
+		out.Header.Set(forwardedFor, p.asker(r, door.From(r.Context())))
 		out.Header.Set("Expect", "100-continue")
 		resp, err := p.M.Client.Do(out)
 		switch {

@@ -1,10 +1,9 @@
-// Package portal is how people and programs reach a gateway: for now the API
-// under /api/v1 over the gateway's unix socket, as JSON, with streams of one
-// object a line.
+// Package portal is how people and programs reach a gateway: the API under
+// /api/v1, as JSON, with streams of one object a line and events for browsers.
 //
 // It promises that every failure is a commissioner.Failure with a stable
-// code, and that a stream's last line says how it ended. It listens nowhere
-// but where it is told; the unix socket's file mode is its authentication.
+// code, that a stream's last line says how it ended, and that nothing is done
+// for anybody but as the table of routes says. It listens nowhere by itself.
 package portal
 
 import (
@@ -13,15 +12,16 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"gatehouse/cluster/member"
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/enroll"
 	"gatehouse/commissioner/keeper"
+	"gatehouse/commissioner/portal/door"
+	"gatehouse/commissioner/portal/login"
+	"gatehouse/commissioner/portal/qr"
 	"gatehouse/firmware/library"
 )
 
@@ -36,86 +36,25 @@ type Portal struct {
 	E       *enroll.Member   // and as who lets new ones in
 	L       *library.Library // what it knows of firmware
 	U       *keeper.Updates
+	D       *door.Door // who may come in
 	records seenRecords
 	Log     *slog.Logger
 	// Radio tells how Bluetooth fares; nil: there is none.
 	Radio func() *Radio
 
+	// Web is this gateway's web page; nil: it serves none.
+	Web Web
+	// Codes reads setup codes from pictures.
+	Codes *qr.Reader
+
 	questions questions
+	listening atomic.Int32
 }
 
-// Handler is the API.
-func (p *Portal) Handler() http.Handler {
-	mux := http.NewServeMux()
-	for pattern, h := range map[string]handler{
-		"GET /api/v1/status":                                  p.status,
-		"GET /api/v1/backup":                                  p.backup,
-		"GET /api/v1/gateways":                                p.gateways,
-		"POST /api/v1/gateways":                               p.addGateway,
-		"POST /api/v1/gateways/transfer":                      p.transfer,
-		"DELETE /api/v1/gateways/{node}":                      p.evictGateway,
-		"GET /api/v1/fabric":                                  p.fabric,
-		"POST /api/v1/fabric/reroot":                          p.reroot,
-		"POST /api/v1/fabric/reroot/finish":                   p.finishReroot,
-		"GET /api/v1/mode":                                    p.mode,
-		"POST /api/v1/mode":                                   p.openMode,
-		"DELETE /api/v1/mode":                                 p.cancelMode,
-		"GET /api/v1/scan":                                    p.scan,
-		"POST /api/v1/pair":                                   p.pair,
-		"POST /api/v1/questions/{id}":                         p.answer,
-		"GET /api/v1/networks":                                p.networks,
-		"PUT /api/v1/networks/{name}":                         p.setNetwork,
-		"POST /api/v1/networks/{name}/prefer":                 p.preferNetwork,
-		"GET /api/v1/networks/{name}/health":                  p.networkHealth,
-		"DELETE /api/v1/networks/{name}":                      p.removeNetwork,
-		"GET /api/v1/seal":                                    p.sealing,
-		"POST /api/v1/seal/rotate":                            p.rotateSealing,
-		"GET /api/v1/firmware/rollouts":                       p.rollouts,
-		"POST /api/v1/firmware/rollouts/{image}":              p.beginRollout,
-		"DELETE /api/v1/firmware/rollouts/{image}":            p.stopRollout,
-		"GET /api/v1/devices":                                 p.devices,
-		"GET /api/v1/devices/{node}":                          p.device,
-		"PATCH /api/v1/devices/{node}":                        p.rename,
-		"DELETE /api/v1/devices/{node}":                       p.atOwner(p.forMember(p.remove)),
-		"POST /api/v1/devices/{node}/read":                    p.atOwner(p.read),
-		"POST /api/v1/devices/{node}/write":                   p.atOwner(p.write),
-		"POST /api/v1/devices/{node}/invoke":                  p.atOwner(p.invoke),
-		"POST /api/v1/devices/{node}/subscribe":               p.atOwner(p.subscribe),
-		"POST /api/v1/devices/{node}/window":                  p.atOwner(p.forMember(p.openWindow)),
-		"DELETE /api/v1/devices/{node}/window":                p.atOwner(p.closeWindow),
-		"POST /api/v1/devices/{node}/update":                  p.atOwner(p.forMember(p.update)),
-		"GET /api/v1/devices/{node}/networks":                 p.atOwner(p.deviceNetworks),
-		"POST /api/v1/devices/{node}/networks":                p.atOwner(p.forMember(p.changeDeviceNetworks)),
-		"GET /api/v1/firmware":                                p.firmware,
-		"PUT /api/v1/firmware/policy":                         p.setFirmwarePolicy,
-		"PUT /api/v1/firmware/sources/{name}":                 p.addFirmwareSource,
-		"DELETE /api/v1/firmware/sources/{name}":              p.removeFirmwareSource,
-		"GET /api/v1/firmware/sources/{name}/files/{file...}": p.sourceFile,
-		"GET /api/v1/firmware/ledger/records":                 p.ledgerRecords,
-		"POST /api/v1/firmware/refresh":                       p.refreshFirmware,
-		"PUT /api/v1/firmware/ledger":                         p.setFirmwareLedger,
-		"POST /api/v1/firmware/ledger/import":                 p.importLedger,
-		"GET /api/v1/trust":                                   p.trust,
-		"POST /api/v1/trust/anchors":                          p.addAnchors,
-		"DELETE /api/v1/trust/anchors/{id}":                   p.removeAnchor,
-		"PUT /api/v1/trust/revocations":                       p.setRevocations,
-		"POST /api/v1/trust/exceptions":                       p.addException,
-		"DELETE /api/v1/trust/exceptions/{name}":              p.removeException,
-		"GET /api/v1/audit":                                   p.audit,
-		"GET /api/v1/audit/checkpoint":                        p.checkpoint,
-		"GET /api/v1/audit/proof":                             p.auditProof,
-	} {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-			if err := h(w, r); err != nil {
-				p.fail(w, err)
-			}
-		})
-	}
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(p.M)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	return mux
+// Web is what is known of the gateway's web page.
+type Web interface {
+	Addresses() []string // https://, the home's name first
+	Fingerprint() string // of its authority's certificate, SHA-256, for people
 }
 
 // errorBody is how a failure is told, also as the last line of a stream.
@@ -132,6 +71,13 @@ var statusOf = map[commissioner.Code]int{
 	commissioner.CodeInternal:        http.StatusInternalServerError,
 	commissioner.CodeCommit:          http.StatusServiceUnavailable,
 	codeNotCurrent:                   http.StatusServiceUnavailable,
+	door.CodeLogin:                   http.StatusUnauthorized,
+	door.CodeRole:                    http.StatusForbidden,
+	door.CodeSecondFactor:            http.StatusForbidden,
+	door.CodeInvitation:              http.StatusForbidden,
+	login.CodeWrong:                  http.StatusForbidden,
+	login.CodeWait:                   http.StatusTooManyRequests,
+	login.CodeBusy:                   http.StatusTooManyRequests,
 }
 
 func (p *Portal) fail(w http.ResponseWriter, err error) {

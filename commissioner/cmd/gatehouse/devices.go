@@ -178,7 +178,7 @@ type deviceRenameCmd struct {
 }
 
 func (c *deviceRenameCmd) Run(ctx context.Context, g *globals) error {
-	return ask(ctx, g, "PATCH", c.path(""), portal.Rename{Name: c.Name}, func(d portal.Device) { fmt.Println("renamed to", d.Name) })
+	return ask(ctx, g, "PATCH", c.path(""), portal.Rename{Name: &c.Name}, func(d portal.Device) { fmt.Println("renamed to", d.Name) })
 }
 
 type deviceRemoveCmd struct {

@@ -55,6 +55,7 @@ type cli struct {
 	Network  networkCmds  `cmd:"" help:"Say which networks devices are put on."`
 	Trust    trustCmds    `cmd:"" help:"Say which makers' devices to trust."`
 	Firmware firmwareCmds `cmd:"" help:"Say what software devices may run."`
+	People   peopleCmds   `cmd:"" help:"Who may use the home."`
 	Audit    auditCmds    `cmd:"" help:"What was decided, and that nobody has changed the record of it."`
 	Kit      kitCmds      `cmd:"" help:"Check the recovery kit, or split it."`
 	Backup   backupCmd    `cmd:"" help:"Back the home up to a file that only the recovery kit opens."`

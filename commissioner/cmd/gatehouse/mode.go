@@ -94,6 +94,7 @@ func (f *front) open(chip button.Chip) (_ *commissioner.Mode, release func(), er
 	if err != nil {
 		return nil, nil, fmt.Errorf("the gateway's button: %w", err)
 	}
+	mode.Button = true
 	opened = append(opened, b.Close)
 	return mode, closing, nil
 }

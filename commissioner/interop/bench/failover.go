@@ -177,7 +177,7 @@ func (h *household) lose(ctx context.Context, round int) (committed, switched ti
 	done := make(chan error, 1)
 	go func() {
 		err := persist(ctx, func(ctx context.Context) error {
-			return survivor.call(ctx, "PATCH", "devices/"+url.PathEscape(light.Name), portal.Rename{Name: light.Name}, nil)
+			return survivor.call(ctx, "PATCH", "devices/"+url.PathEscape(light.Name), portal.Rename{Name: &light.Name}, nil)
 		})
 		committed = time.Since(began)
 		done <- err
@@ -239,7 +239,7 @@ func (h *household) handOver(ctx context.Context) (handed, committed time.Durati
 	handed = time.Since(began)
 	light := h.lights[0].Name
 	err = persist(ctx, func(ctx context.Context) error {
-		return h.apis[(before+1)%gateways].call(ctx, "PATCH", "devices/"+url.PathEscape(light), portal.Rename{Name: light}, nil)
+		return h.apis[(before+1)%gateways].call(ctx, "PATCH", "devices/"+url.PathEscape(light), portal.Rename{Name: &light}, nil)
 	})
 	return handed, time.Since(began), err
 }

@@ -206,7 +206,7 @@ func (c *client) rename(b *box) {
 	how, ctx, cancel := c.begin(b)
 	defer cancel()
 	r := &change{call: how, node: n, name: fmt.Sprintf("renamed %d", how.begun)}
-	_, err := ask[portal.Device](ctx, b, "PATCH", "devices/"+n.String(), portal.Rename{Name: r.name})
+	_, err := ask[portal.Device](ctx, b, "PATCH", "devices/"+n.String(), portal.Rename{Name: &r.name})
 	r.end(&c.ticks, err)
 	if codeOf(err) == commissioner.CodeUnknownDevice {
 		r.refused, r.ended = true, c.ticks.next()
