@@ -109,10 +109,8 @@ func (l *Limiter) Try(account string, from netip.Addr) (*Attempt, error) {
 		}
 		return l.book(now, count), nil
 	}
-	for _, count := range []*wrong{l.addresses.get(network(at.address)), l.accounts.get(at.account)} {
-		if wait := l.wait(count, now); wait > 0 {
-			return nil, locked(wait)
-		}
+	if wait := max(l.wait(l.addresses.get(network(at.address)), now), l.wait(l.accounts.get(at.account), now)); wait > 0 {
+		return nil, locked(wait)
 	}
 	if !l.letStranger(now) { // before anything is made: else they could push everything out of the tables
 		return nil, locked(strangerEvery)
