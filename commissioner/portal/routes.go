@@ -37,7 +37,8 @@ var (
 	administer = door.Act{Need: door.Administer}
 	part       = door.Act{Need: door.Administer, Critical: true, Delegable: true}
 	critical   = door.Act{Need: door.Administer, Critical: true}
-	personal   = door.Act{Need: door.Known, Critical: true}
+	self       = door.Act{Need: door.Self}
+	personal   = door.Act{Need: door.Self, Critical: true}
 	own        = door.Act{Need: door.Own}
 )
 
@@ -50,20 +51,20 @@ func (p *Portal) routes() []route {
 		{"POST /api/v1/welcome/question", free, p.invited},
 		{"POST /api/v1/welcome", free, p.accept},
 		{"GET /api/v1/session", known, p.session},
-		{"DELETE /api/v1/session", known, p.logout},
-		{"POST /api/v1/session/confirm", known, p.confirm},
-		{"POST /api/v1/session/confirm/question", known, p.askPasskey},
-		{"GET /api/v1/account", known, p.account},
-		{"PUT /api/v1/account/password", known, p.setPassword},
-		{"POST /api/v1/account/authenticators", known, p.beginAuthenticator},
-		{"PUT /api/v1/account/authenticators/{name}", known, p.addAuthenticator},
+		{"DELETE /api/v1/session", self, p.logout},
+		{"POST /api/v1/session/confirm", self, p.confirm},
+		{"POST /api/v1/session/confirm/question", self, p.askPasskey},
+		{"GET /api/v1/account", self, p.account},
+		{"PUT /api/v1/account/password", self, p.setPassword},
+		{"POST /api/v1/account/authenticators", self, p.beginAuthenticator},
+		{"PUT /api/v1/account/authenticators/{name}", self, p.addAuthenticator},
 		{"DELETE /api/v1/account/authenticators/{name}", personal, p.removeAuthenticator},
-		{"POST /api/v1/account/passkeys", known, p.beginPasskey},
-		{"PUT /api/v1/account/passkeys/{name}", known, p.addPasskey},
+		{"POST /api/v1/account/passkeys", self, p.beginPasskey},
+		{"PUT /api/v1/account/passkeys/{name}", self, p.addPasskey},
 		{"DELETE /api/v1/account/passkeys/{name}", personal, p.removePasskey},
 		{"POST /api/v1/account/recovery-codes", personal, p.newRecoveryCodes},
-		{"DELETE /api/v1/account/passes/{id}", known, p.endOwnPass},
-		{"DELETE /api/v1/account/passes", known, p.endOtherPasses},
+		{"DELETE /api/v1/account/passes/{id}", self, p.endOwnPass},
+		{"DELETE /api/v1/account/passes", self, p.endOtherPasses},
 		{"POST /api/v1/account/tokens", personal, p.giveToken},
 		{"GET /api/v1/people", review, p.people},
 		{"POST /api/v1/people", critical, p.invite},
@@ -117,7 +118,7 @@ func (p *Portal) routes() []route {
 		{"POST /api/v1/devices/{node}/networks", administer, p.atOwner(p.forMember(p.changeDeviceNetworks))},
 		{"GET /api/v1/nodes", own, p.feedNodes},
 		{"GET /api/v1/firmware", review, p.firmware},
-		{"PUT /api/v1/firmware/policy", administer, p.setFirmwarePolicy},
+		{"PUT /api/v1/firmware/policy", critical, p.setFirmwarePolicy},
 		{"GET /api/v1/firmware/rollouts", review, p.rollouts},
 		{"POST /api/v1/firmware/rollouts/{image}", administer, p.beginRollout},
 		{"DELETE /api/v1/firmware/rollouts/{image}", administer, p.stopRollout},

@@ -25,6 +25,7 @@ import (
 	"gatehouse/commissioner/matter/securechannel"
 	"gatehouse/commissioner/ota"
 	"gatehouse/commissioner/portal"
+	"gatehouse/commissioner/portal/qr"
 	"gatehouse/firmware/library"
 	"gatehouse/radio/button"
 	"gatehouse/radio/dnssd"
@@ -39,6 +40,7 @@ type serveCmd struct {
 	Name      string   `help:"Host name, below .local, that the home is found under on the network, whichever gateway leads; none for none." default:"gatehouse"`
 	TPM       string   `name:"tpm" help:"Where the TPM is that has the gateway's keys, if they are in one: a device or a unix socket; auto is /dev/tpmrm0." default:"auto" env:"GATEHOUSE_TPM"`
 	front     `embed:""`
+	webFlags  `embed:""`
 	LogLevel  string `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error"`
 }
 
@@ -54,6 +56,12 @@ const (
 // libraryTimeout bounds one answer of the ledger, and the beginning of one of a
 // source.
 const libraryTimeout = 10 * time.Minute
+
+// picturesAtOnce bounds those that codes are looked for in.
+const picturesAtOnce = 2
+
+// nodesFile is where it is kept what devices said.
+func nodesFile(g *globals) string { return filepath.Join(g.State, "nodes.cbor") }
 
 // listenTries is how often a pair of ports is drawn.
 const listenTries = 10
@@ -79,13 +87,17 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) (err error) {
 	}
 	defer func() { err = errors.Join(err, gateway.Close()) }()
 
+	web, err := c.webFlags.listen(c.Name, log)
+	if err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	front := new(api)
 	wg.Go(func() { stop(front.serve(ctx, g.socket(), log)) })
-	if err := c.run(ctx, g, gateway, front, link, discovery, log, &wg); err != nil {
+	if err := c.run(ctx, g, gateway, front, web, link, discovery, log, &wg); err != nil {
 		return err
 	}
 	log.Info("stopping")
@@ -117,7 +129,7 @@ func (c *serveCmd) listen() (*udp.Link, net.Listener, error) {
 }
 
 // run is the gateway at work, until ctx ends or the gateway is evicted.
-func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front *api, link *udp.Link, discovery *dnssd.Conn, log *slog.Logger, wg *sync.WaitGroup) error {
+func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front *api, web *web, link *udp.Link, discovery *dnssd.Conn, log *slog.Logger, wg *sync.WaitGroup) error {
 	if err := gateway.announce(ctx, discovery, link.LocalAddr().Port()); err != nil {
 		return err
 	}
@@ -132,7 +144,7 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 		return err
 	}
 	defer manager.Close()
-	p := &portal.Portal{Log: log}
+	p := &portal.Portal{Log: log, Codes: qr.NewReader(picturesAtOnce)}
 	var air commissioner.Bluetooth
 	if c.Bluetooth != noBluetooth {
 		b, err := openBluetooth(c.Bluetooth, c.Radio, log)
@@ -176,9 +188,22 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 	p.E = &enroll.Member{Steward: gateway.Steward, Discovery: discovery, Root: func() []byte { return gateway.State().Home.Root }, Manager: manager, Engine: com.Engine, Link: link,
 		Now: clock, Random: rand.Reader, Log: log}
 	wg.Go(func() { p.K.Own(ctx, gateway.InTouch) })
+	p.D = newDoor(gateway, web, c.Name, log)
+	if err := p.K.Nodes.Load(nodesFile(g)); err != nil {
+		log.Warn("devices are not known by what they said before", "err", err)
+	}
+	wg.Go(func() { p.KeepNodes(ctx, nodesFile(g)) })
 	handler := p.Handler()
-	gateway.Handle("/api/v1/", handler)
-	front.ready(handler)
+	gateway.Handle("/api/v1/", portal.ForGateways(handler))
+	front.ready(portal.ForLocal(handler))
+	if web != nil {
+		web.gateway, web.door, p.Web = gateway, p.D, web
+		wg.Go(func() {
+			if err := web.serve(ctx, handler, http.NotFoundHandler()); err != nil && ctx.Err() == nil {
+				log.Error("the web page is no longer served", "err", err)
+			}
+		})
+	}
 	log.Info("ready", "socket", g.socket(), "gateway", gateway.Node)
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 	select {

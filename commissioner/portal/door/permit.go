@@ -13,6 +13,7 @@ type Need uint8
 const (
 	Nothing    Need = iota + 1 // anybody may, strangers too
 	Known                      // anybody who is known
+	Self                       // a person with a browser: what is between them and the gateway
 	Look                       // to see the home
 	Operate                    // to switch its devices
 	Arrange                    // to name things, and to share devices
@@ -23,7 +24,7 @@ const (
 )
 
 func (n Need) String() string {
-	return [...]string{"none", "nothing", "known", "look", "operate", "arrange", "approve", "review", "administer", "own"}[min(n, Own)]
+	return [...]string{"none", "nothing", "known", "self", "look", "operate", "arrange", "approve", "review", "administer", "own"}[min(n, Own)]
 }
 
 // Act is what a request does.
@@ -38,10 +39,10 @@ type Act struct {
 
 // needs are what each role has.
 var needs = map[fabric.Role][]Need{
-	fabric.Guest:         {Nothing, Known, Look, Operate},
-	fabric.Resident:      {Nothing, Known, Look, Operate, Arrange},
-	fabric.Auditor:       {Nothing, Known, Look, Review},
-	fabric.Administrator: {Nothing, Known, Look, Operate, Arrange, Approve, Review, Administer},
+	fabric.Guest:         {Nothing, Known, Self, Look, Operate},
+	fabric.Resident:      {Nothing, Known, Self, Look, Operate, Arrange},
+	fabric.Auditor:       {Nothing, Known, Self, Look, Review},
+	fabric.Administrator: {Nothing, Known, Self, Look, Operate, Arrange, Approve, Review, Administer},
 }
 
 // Codes of refusals.
@@ -59,12 +60,12 @@ func (w Who) May(a Act, approve fabric.Role) error {
 		return nil
 	case !w.Known():
 		return &commissioner.Failure{Code: CodeLogin, Message: "this is for people of the home", Remedy: "log in, or give a token"}
+	case w.Kind == Token && (a.Need == Self || a.Critical && !a.Delegable):
+		return &commissioner.Failure{Code: CodeRole, Message: "a program may not do this", Remedy: "do it in the gateway's own app"}
 	case !has(w.Role, a.Need, approve) || !has(w.Limit, a.Need, approve):
 		return &commissioner.Failure{Code: CodeRole, Message: "somebody who is here as " + min(w.Role, w.Limit).String() + " may not do this", Remedy: "ask an administrator of the home"}
-	case !a.Critical || w.Fresh || w.Kind == Token && a.Delegable:
+	case !a.Critical || w.Fresh || w.Kind == Token:
 		return nil
-	case w.Kind == Token:
-		return &commissioner.Failure{Code: CodeRole, Message: "a program may not do this", Remedy: "do it in the gateway's own app"}
 	}
 	return &commissioner.Failure{Code: CodeSecondFactor, Message: "this takes a second proof that it is you", Remedy: "confirm with a passkey, a code of your authenticator app, or a press of the gateway's button"}
 }
