@@ -89,11 +89,7 @@ func (s *Site) named(host string) bool {
 // Serve serves the site on l until ctx ends, and then lets what is in progress
 // end for patience.
 func (s *Site) Serve(ctx context.Context, l net.Listener, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), patience time.Duration) error {
-	server := &http.Server{Handler: s.Handler(), BaseContext: func(net.Listener) context.Context { return ctx },
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate, NextProtos: []string{"h2", "http/1.1"}},
-		ReadHeaderTimeout: headerPatience, ReadTimeout: bodyPatience, IdleTimeout: idlePatience, MaxHeaderBytes: maxHeader,
-		// Handshakes that fail are strangers', who could fill the log.
-		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
+	server := s.server(ctx, certificate)
 	ended := make(chan error, 1)
 	go func() { ended <- server.ServeTLS(&crowd{Listener: l, at: make(map[netip.Addr]int)}, "", "") }()
 	select {
@@ -104,6 +100,14 @@ func (s *Site) Serve(ctx context.Context, l net.Listener, certificate func(*tls.
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	return server.Shutdown(limit)
+}
+
+func (s *Site) server(ctx context.Context, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *http.Server {
+	return &http.Server{Handler: s.Handler(), BaseContext: func(net.Listener) context.Context { return ctx },
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate, NextProtos: []string{"h2", "http/1.1"}},
+		ReadHeaderTimeout: headerPatience, ReadTimeout: bodyPatience, IdleTimeout: idlePatience, MaxHeaderBytes: maxHeader,
+		// Handshakes that fail are strangers', who could fill the log.
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
 }
 
 // crowd is a listener that lets in so many at a time, and fewer from one address,

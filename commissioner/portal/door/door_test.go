@@ -1,93 +1,22 @@
-package door
+package door_test
 
 import (
-	"context"
-	"crypto/rand"
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"gatehouse/commissioner"
+	"gatehouse/commissioner/portal/door"
+	"gatehouse/commissioner/portal/door/doortest"
 	"gatehouse/commissioner/portal/login"
 	"gatehouse/fabric"
-	"gatehouse/fabric/cert"
-	"gatehouse/fabric/seal"
 )
 
-var (
-	cheap    = login.Cost{Memory: 8 << 10, Passes: 1, Lanes: 1}
-	here     = netip.MustParseAddr("192.0.2.7")
-	password = "correct horse battery"
-)
-
-// home is a trust state in memory, with a vault that seals under one key.
-type home struct {
-	mu    sync.Mutex
-	state *fabric.State
-	key   seal.Secret
-	now   time.Time
-	opens int
-}
-
-func (h *home) State() *fabric.State {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.state
-}
-
-func (h *home) Current(context.Context) (*fabric.State, error) { return h.State(), nil }
-
-func (h *home) Propose(_ context.Context, c fabric.Command) (*fabric.State, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c.Version, c.Time = c.Needs(), h.now.UnixMilli()
-	next, err := fabric.Apply(h.state, h.state.Index+1, &c)
-	h.state = next
-	return next, err
-}
-
-func (h *home) OpenPeople(_ context.Context, s *fabric.State) (seal.Secret, error) {
-	h.opens++
-	return seal.Open(h.key, "people", s.People.Key)
-}
-
-func (h *home) SealPeople(_ context.Context, s *fabric.State, secret seal.Secret) ([]byte, uint32, error) {
-	b, err := seal.FirstSuite.Secrets().Seal(rand.Reader, h.key, "people", secret.Reveal())
-	return b, s.DataKey(), err
-}
-
-func newHome(t *testing.T) (*home, *Door) {
-	t.Helper()
-	key, err := seal.RandomSecret(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &home{state: &fabric.State{}, key: key, now: time.UnixMilli(1_800_000_000_000)}
-	_, err = h.Propose(t.Context(), fabric.Command{Found: &fabric.Found{
-		Home:       fabric.Home{Name: "villa", FabricID: 1, Root: []byte("root"), GatewayCAT: cert.NewCAT(1, 1)},
-		Generation: fabric.Generation{Number: 1, ICAC: []byte("icac"), Key: []byte("sealed")},
-		Gateway:    fabric.Gateway{Node: 0xA1, Name: "hall", NOC: []byte("noc"), Version: fabric.Version}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := h.door()
-	if err := d.Begin(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return h, d
-}
-
-// door is another gateway's of the same home.
-func (h *home) door() *Door {
-	return New(Config{Ledger: h, Vault: h, Cost: cheap, Site: login.Site{Domain: "gatehouse.local", Home: "villa", Origins: []string{"https://gatehouse.local"}},
-		Authority: func(seal.Secret, *fabric.State) ([]byte, error) { return []byte("der"), nil }, Now: func() time.Time { return h.now }, Random: rand.Reader, Log: slog.New(slog.DiscardHandler)})
-}
+var here = netip.MustParseAddr("192.0.2.7")
 
 // code is the code of a failure.
 func code(err error) commissioner.Code {
@@ -101,29 +30,15 @@ func code(err error) commissioner.Code {
 	return ""
 }
 
-// add has somebody come in by an invitation.
-func add(t *testing.T, d *Door, name string, role fabric.Role) *Opened {
-	t.Helper()
-	i, err := d.Invite(t.Context(), "", name, role, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := d.Accept(t.Context(), i.Secret, "", password, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return o
-}
-
 // by is who makes a request with a cookie.
-func (d *Door) by(secret string) Who {
+func by(d *door.Door, secret string) door.Who {
 	r := httptest.NewRequest("GET", "https://gatehouse.local/", nil)
-	r.AddCookie(&http.Cookie{Name: Cookie, Value: secret})
+	r.AddCookie(&http.Cookie{Name: door.Cookie, Value: secret})
 	return d.Visitor(r)
 }
 
 func TestFirst(t *testing.T) {
-	h, d := newHome(t)
+	h, d := doortest.New(t)
 	i, err := d.Invite(t.Context(), "", "Administrator", fabric.Administrator, true)
 	if err != nil {
 		t.Fatal(err)
@@ -136,72 +51,72 @@ func TestFirst(t *testing.T) {
 	}
 	id, _, _ := strings.Cut(i.Secret, ".")
 	for what, bad := range map[string]string{"nothing": "", "an id alone": id, "another secret": id + ".x", "nobody's": "x." + i.Secret} {
-		if _, err := d.Accept(t.Context(), bad, "", password, ""); code(err) != CodeInvitation {
+		if _, err := d.Accept(t.Context(), bad, "", doortest.Password, ""); code(err) != door.CodeInvitation {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	if _, err := d.Accept(t.Context(), i.Secret, "Anna", "short", ""); code(err) != login.CodePasswordShort {
 		t.Errorf("a short password: %v", err)
 	}
-	o, err := h.door().Accept(t.Context(), i.Secret, " Anna  B ", password, "phone") // on another gateway
+	o, err := h.Door().Accept(t.Context(), i.Secret, " Anna  B ", doortest.Password, "phone") // on another gateway
 	if err != nil {
 		t.Fatal(err)
 	}
 	if o.Person.Name != "Anna B" || o.Person.Role != fabric.Administrator || o.Pass.Token {
 		t.Errorf("%+v %+v", o.Person, o.Pass)
 	}
-	if w := d.by(o.Secret); w.Name != "Anna B" || w.Kind != Session || w.Fresh {
+	if w := by(d, o.Secret); w.Name != "Anna B" || w.Kind != door.Session || w.Fresh {
 		t.Errorf("%+v", w)
 	}
-	if _, err := d.Accept(t.Context(), i.Secret, "", password, ""); code(err) != CodeInvitation {
+	if _, err := d.Accept(t.Context(), i.Secret, "", doortest.Password, ""); code(err) != door.CodeInvitation {
 		t.Errorf("used twice: %v", err)
 	}
 	again, err := d.Invite(t.Context(), o.Person.ID, "", 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w := d.by(o.Secret); w.Known() {
+	if w := by(d, o.Secret); w.Known() {
 		t.Error("who is invited anew keeps their session")
 	}
-	h.now = h.now.Add(invitationLasts)
-	if _, err := d.Accept(t.Context(), again.Secret, "", password, ""); code(err) != CodeInvitation {
+	h.Pass(24 * time.Hour)
+	if _, err := d.Accept(t.Context(), again.Secret, "", doortest.Password, ""); code(err) != door.CodeInvitation {
 		t.Errorf("too late: %v", err)
 	}
 }
 
 func TestLogin(t *testing.T) {
-	h, d := newHome(t)
-	first := add(t, d, "Anna", fabric.Administrator)
-	if !d.by(first.Secret).Fresh {
+	h, d := doortest.New(t)
+	first := doortest.Add(t, d, "Anna", fabric.Administrator)
+	if !by(d, first.Secret).Fresh {
 		t.Error("an invitation is a second factor")
 	}
-	h.now = h.now.Add(freshFor)
-	if d.by(first.Secret).Fresh {
+	h.Pass(5 * time.Minute)
+	if by(d, first.Secret).Fresh {
 		t.Error("a second factor counts for ever")
 	}
-	o, err := d.Login(t.Context(), " anna", password, "", here, "browser")
+	o, err := d.Login(t.Context(), " anna", doortest.Password, "", here, "browser")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w := d.by(o.Secret); w.Name != "Anna" || w.Fresh || w.Role != fabric.Administrator {
+	if w := by(d, o.Secret); w.Name != "Anna" || w.Fresh || w.Role != fabric.Administrator {
 		t.Errorf("%+v", w)
 	}
-	for what, try := range map[string][2]string{"wrong password": {"Anna", "wrong horse battery"}, "nobody": {"Bert", password}} {
+	for what, try := range map[string][2]string{"wrong password": {"Anna", "wrong horse battery"}, "nobody": {"Bert", doortest.Password}} {
 		if _, err := d.Login(t.Context(), try[0], try[1], "", here, ""); code(err) != login.CodeWrong {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := d.Login(t.Context(), "Anna", password, "000000", here, ""); code(err) != login.CodeCodeWrong {
+	if _, err := d.Login(t.Context(), "Anna", doortest.Password, "000000", here, ""); code(err) != login.CodeCodeWrong {
 		t.Errorf("a wrong code: %v", err)
 	}
 	if err := d.End(t.Context(), o.Person.ID, []string{o.Pass.ID}, ""); err != nil {
 		t.Fatal(err)
 	}
-	if d.by(o.Secret).Known() || !d.by(first.Secret).Known() {
+	if by(d, o.Secret).Known() || !by(d, first.Secret).Known() {
 		t.Error("another session was ended, or none")
 	}
-	h.now = h.now.Add(sessionLasts)
-	if d.by(first.Secret).Known() {
+	h.Pass(30 * 24 * time.Hour)
+	if by(d, first.Secret).Known() {
 		t.Error("a session outlives its end")
 	}
 }
@@ -209,15 +124,15 @@ func TestLogin(t *testing.T) {
 // TestSecretsAreNowhere: neither a pass's secret nor an invitation's is in the
 // trust state, nor what somebody proves who they are by.
 func TestSecretsAreNowhere(t *testing.T) {
-	h, d := newHome(t)
-	o := add(t, d, "Anna", fabric.Administrator)
+	h, d := doortest.New(t)
+	o := doortest.Add(t, d, "Anna", fabric.Administrator)
 	i, err := d.Invite(t.Context(), "", "Bert", fabric.Guest, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, secret, _ := strings.Cut(i.Secret, ".")
-	for _, p := range h.state.People.Persons {
-		for what, hidden := range map[string]string{"invitation": secret, "session": o.Secret, "password": password, "hash": "argon2"} {
+	for _, p := range h.State().People.Persons {
+		for what, hidden := range map[string]string{"invitation": secret, "session": o.Secret, "password": doortest.Password, "hash": "argon2"} {
 			if strings.Contains(string(p.Sealed), hidden) || p.Passes[hidden] != nil {
 				t.Errorf("the trust state has the %s", what)
 			}
@@ -226,33 +141,33 @@ func TestSecretsAreNowhere(t *testing.T) {
 }
 
 func TestPassKinds(t *testing.T) {
-	_, d := newHome(t)
-	o := add(t, d, "Anna", fabric.Administrator)
+	_, d := doortest.New(t)
+	o := doortest.Add(t, d, "Anna", fabric.Administrator)
 	token, err := d.GiveToken(t.Context(), o.Person.ID, "Home Assistant", fabric.Resident, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request := func(set func(*http.Request)) Who {
+	request := func(set func(*http.Request)) door.Who {
 		r := httptest.NewRequest("GET", "https://gatehouse.local/", nil)
 		set(r)
 		return d.Visitor(r)
 	}
 	for what, c := range map[string]struct {
 		set  func(*http.Request)
-		want Kind
+		want door.Kind
 	}{
 		"nothing":                   {func(*http.Request) {}, 0},
-		"session":                   {func(r *http.Request) { r.AddCookie(&http.Cookie{Name: Cookie, Value: o.Secret}) }, Session},
-		"token as a cookie":         {func(r *http.Request) { r.AddCookie(&http.Cookie{Name: Cookie, Value: token.Secret}) }, 0},
-		"bearer":                    {func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token.Secret) }, Token},
+		"session":                   {func(r *http.Request) { r.AddCookie(&http.Cookie{Name: door.Cookie, Value: o.Secret}) }, door.Session},
+		"token as a cookie":         {func(r *http.Request) { r.AddCookie(&http.Cookie{Name: door.Cookie, Value: token.Secret}) }, 0},
+		"bearer":                    {func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token.Secret) }, door.Token},
 		"session as bearer":         {func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+o.Secret) }, 0},
-		"basic":                     {func(r *http.Request) { r.SetBasicAuth("anybody", token.Secret) }, Token},
-		"password as basic":         {func(r *http.Request) { r.SetBasicAuth("Anna", password) }, 0},
+		"basic":                     {func(r *http.Request) { r.SetBasicAuth("anybody", token.Secret) }, door.Token},
+		"password as basic":         {func(r *http.Request) { r.SetBasicAuth("Anna", doortest.Password) }, 0},
 		"id as bearer":              {func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token.Pass.ID) }, 0},
 		"scheme of somebody else's": {func(r *http.Request) { r.Header.Set("Authorization", "Digest "+token.Secret) }, 0},
 		"wrong token beside a session": {func(r *http.Request) {
 			r.Header.Set("Authorization", "Bearer x")
-			r.AddCookie(&http.Cookie{Name: Cookie, Value: o.Secret})
+			r.AddCookie(&http.Cookie{Name: door.Cookie, Value: o.Secret})
 		}, 0},
 	} {
 		if w := request(c.set); w.Kind != c.want {
@@ -275,41 +190,43 @@ func TestPassKinds(t *testing.T) {
 
 // TestMay has who may do what, and with which proof.
 func TestMay(t *testing.T) {
-	person := func(r fabric.Role) Who { return Who{Kind: Session, Person: "p", Role: r, Limit: r} }
-	fresh := func(w Who) Who { w.Fresh = true; return w }
-	token := func(of, limit fabric.Role) Who { return Who{Kind: Token, Person: "p", Role: of, Limit: limit} }
-	critical, delegable := Act{Administer, true, false}, Act{Approve, true, true}
+	person := func(r fabric.Role) door.Who { return door.Who{Kind: door.Session, Person: "p", Role: r, Limit: r} }
+	fresh := func(w door.Who) door.Who { w.Fresh = true; return w }
+	token := func(of, limit fabric.Role) door.Who {
+		return door.Who{Kind: door.Token, Person: "p", Role: of, Limit: limit}
+	}
+	critical, delegable := door.Act{door.Administer, true, false}, door.Act{door.Approve, true, true}
 	for _, c := range []struct {
 		what    string
-		who     Who
-		act     Act
+		who     door.Who
+		act     door.Act
 		approve fabric.Role
 		want    commissioner.Code
 	}{
-		{"a stranger logs in", Who{}, Act{Need: Nothing}, 0, ""},
-		{"a stranger looks", Who{}, Act{Need: Look}, 0, CodeLogin},
-		{"a stranger with a factor", Who{Fresh: true}, Act{Need: Known}, 0, CodeLogin},
-		{"a guest looks", person(fabric.Guest), Act{Need: Look}, 0, ""},
-		{"a guest arranges", person(fabric.Guest), Act{Need: Arrange}, 0, CodeRole},
-		{"an auditor switches", person(fabric.Auditor), Act{Need: Operate}, 0, CodeRole},
-		{"an auditor reviews", person(fabric.Auditor), Act{Need: Review}, 0, ""},
-		{"a resident reviews", person(fabric.Resident), Act{Need: Review}, 0, CodeRole},
-		{"a resident approves", person(fabric.Resident), Act{Need: Approve}, 0, CodeRole},
-		{"a resident approves by policy", person(fabric.Resident), Act{Need: Approve}, fabric.Resident, ""},
-		{"a guest approves by residents' policy", person(fabric.Guest), Act{Need: Approve}, fabric.Resident, CodeRole},
-		{"a resident approves by guests' policy", person(fabric.Resident), Act{Need: Approve}, fabric.Guest, ""},
-		{"an auditor approves by guests' policy", person(fabric.Auditor), Act{Need: Approve}, fabric.Guest, CodeRole},
-		{"an administrator pairs", person(fabric.Administrator), delegable, 0, CodeSecondFactor},
+		{"a stranger logs in", door.Who{}, door.Act{Need: door.Nothing}, 0, ""},
+		{"a stranger looks", door.Who{}, door.Act{Need: door.Look}, 0, door.CodeLogin},
+		{"a stranger with a factor", door.Who{Fresh: true}, door.Act{Need: door.Known}, 0, door.CodeLogin},
+		{"a guest looks", person(fabric.Guest), door.Act{Need: door.Look}, 0, ""},
+		{"a guest arranges", person(fabric.Guest), door.Act{Need: door.Arrange}, 0, door.CodeRole},
+		{"an auditor switches", person(fabric.Auditor), door.Act{Need: door.Operate}, 0, door.CodeRole},
+		{"an auditor reviews", person(fabric.Auditor), door.Act{Need: door.Review}, 0, ""},
+		{"a resident reviews", person(fabric.Resident), door.Act{Need: door.Review}, 0, door.CodeRole},
+		{"a resident approves", person(fabric.Resident), door.Act{Need: door.Approve}, 0, door.CodeRole},
+		{"a resident approves by policy", person(fabric.Resident), door.Act{Need: door.Approve}, fabric.Resident, ""},
+		{"a guest approves by residents' policy", person(fabric.Guest), door.Act{Need: door.Approve}, fabric.Resident, door.CodeRole},
+		{"a resident approves by guests' policy", person(fabric.Resident), door.Act{Need: door.Approve}, fabric.Guest, ""},
+		{"an auditor approves by guests' policy", person(fabric.Auditor), door.Act{Need: door.Approve}, fabric.Guest, door.CodeRole},
+		{"an administrator pairs", person(fabric.Administrator), delegable, 0, door.CodeSecondFactor},
 		{"an administrator pairs with a factor", fresh(person(fabric.Administrator)), delegable, 0, ""},
-		{"a resident evicts with a factor", fresh(person(fabric.Resident)), critical, 0, CodeRole},
-		{"an administrator evicts", person(fabric.Administrator), critical, 0, CodeSecondFactor},
+		{"a resident evicts with a factor", fresh(person(fabric.Resident)), critical, 0, door.CodeRole},
+		{"an administrator evicts", person(fabric.Administrator), critical, 0, door.CodeSecondFactor},
 		{"a program pairs", token(fabric.Administrator, fabric.Administrator), delegable, 0, ""},
-		{"a program of little pairs", token(fabric.Administrator, fabric.Resident), delegable, 0, CodeRole},
-		{"a program of a resident pairs", token(fabric.Resident, fabric.Administrator), delegable, 0, CodeRole},
-		{"a program evicts", token(fabric.Administrator, fabric.Administrator), critical, 0, CodeRole},
-		{"a program opens the mode", token(fabric.Administrator, fabric.Administrator), Act{Need: Own}, 0, CodeRole},
-		{"the socket evicts", Who{Kind: Local}, critical, 0, ""},
-		{"a gateway feeds", Who{Kind: Gateway}, Act{Need: Own}, 0, ""},
+		{"a program of little pairs", token(fabric.Administrator, fabric.Resident), delegable, 0, door.CodeRole},
+		{"a program of a resident pairs", token(fabric.Resident, fabric.Administrator), delegable, 0, door.CodeRole},
+		{"a program evicts", token(fabric.Administrator, fabric.Administrator), critical, 0, door.CodeRole},
+		{"a program opens the mode", token(fabric.Administrator, fabric.Administrator), door.Act{Need: door.Own}, 0, door.CodeRole},
+		{"the socket evicts", door.Who{Kind: door.Local}, critical, 0, ""},
+		{"a gateway feeds", door.Who{Kind: door.Gateway}, door.Act{Need: door.Own}, 0, ""},
 	} {
 		if got := code(c.who.May(c.act, c.approve)); got != c.want {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
@@ -318,33 +235,33 @@ func TestMay(t *testing.T) {
 }
 
 func TestPasswordChange(t *testing.T) {
-	h, d := newHome(t)
-	o := add(t, d, "Anna", fabric.Administrator)
-	other, err := d.Login(t.Context(), "Anna", password, "", here, "")
+	h, d := doortest.New(t)
+	o := doortest.Add(t, d, "Anna", fabric.Administrator)
+	other, err := d.Login(t.Context(), "Anna", doortest.Password, "", here, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := d.by(o.Secret)
+	w := by(d, o.Secret)
 	if err := d.SetPassword(t.Context(), w, "wrong", "another fine phrase", here); code(err) != login.CodeWrong {
 		t.Errorf("%v", err)
 	}
-	if err := d.SetPassword(t.Context(), w, password, "another fine phrase", here); err != nil {
+	if err := d.SetPassword(t.Context(), w, doortest.Password, "another fine phrase", here); err != nil {
 		t.Fatal(err)
 	}
-	if d.by(other.Secret).Known() || !d.by(o.Secret).Known() {
+	if by(d, other.Secret).Known() || !by(d, o.Secret).Known() {
 		t.Error("other sessions end, this one stays")
 	}
-	if _, err := h.door().Login(t.Context(), "Anna", "another fine phrase", "", here, ""); err != nil {
+	if _, err := h.Door().Login(t.Context(), "Anna", "another fine phrase", "", here, ""); err != nil {
 		t.Error(err)
 	}
-	if _, err := d.Login(t.Context(), "Anna", password, "", here, ""); code(err) != login.CodeWrong {
+	if _, err := d.Login(t.Context(), "Anna", doortest.Password, "", here, ""); code(err) != login.CodeWrong {
 		t.Errorf("the former password: %v", err)
 	}
 }
 
 func TestNames(t *testing.T) {
-	_, d := newHome(t)
-	add(t, d, "Anna", fabric.Administrator)
+	_, d := doortest.New(t)
+	doortest.Add(t, d, "Anna", fabric.Administrator)
 	if _, err := d.Invite(t.Context(), "", " ANNA ", fabric.Guest, false); code(err) != "name-taken" {
 		t.Errorf("%v", err)
 	}
@@ -354,7 +271,7 @@ func TestNames(t *testing.T) {
 	if _, err := d.Invite(t.Context(), "nobody", "", 0, false); code(err) != commissioner.Code(fabric.CodeNoPerson) {
 		t.Errorf("%v", err)
 	}
-	bert := add(t, d, "Bert", fabric.Guest)
+	bert := doortest.Add(t, d, "Bert", fabric.Guest)
 	if _, err := d.Change(t.Context(), bert.Person.ID, "anna", 0); code(err) != "name-taken" {
 		t.Errorf("%v", err)
 	}
@@ -362,7 +279,7 @@ func TestNames(t *testing.T) {
 	if err != nil || p.Name != "Bertie" || p.Role != fabric.Resident {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if w := d.by(bert.Secret); w.Role != fabric.Resident || w.Limit != fabric.Guest {
+	if w := by(d, bert.Secret); w.Role != fabric.Resident || w.Limit != fabric.Guest {
 		t.Errorf("a session of before has what it had at most: %+v", w)
 	}
 }
@@ -370,9 +287,9 @@ func TestNames(t *testing.T) {
 // TestSecretIsOpenedOnce: a thousand logins do not ask another gateway's help a
 // thousand times.
 func TestSecretIsOpenedOnce(t *testing.T) {
-	h, d := newHome(t)
-	add(t, d, "Anna", fabric.Administrator)
-	if h.opens != 1 {
-		t.Errorf("opened %d times", h.opens)
+	h, d := doortest.New(t)
+	doortest.Add(t, d, "Anna", fabric.Administrator)
+	if h.Opens != 1 {
+		t.Errorf("opened %d times", h.Opens)
 	}
 }

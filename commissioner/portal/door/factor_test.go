@@ -1,4 +1,4 @@
-package door
+package door_test
 
 import (
 	"strings"
@@ -8,17 +8,19 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"gatehouse/commissioner"
+	"gatehouse/commissioner/portal/door"
+	"gatehouse/commissioner/portal/door/doortest"
 	"gatehouse/commissioner/portal/login"
 	"gatehouse/commissioner/portal/login/logintest"
 	"gatehouse/fabric"
 )
 
 // stale is a session whose second factor no longer counts.
-func stale(t *testing.T, h *home, d *Door, name string) Who {
+func stale(t *testing.T, h *doortest.Home, d *door.Door, name string) door.Who {
 	t.Helper()
-	o := add(t, d, name, fabric.Administrator)
-	h.now = h.now.Add(freshFor)
-	w := d.by(o.Secret)
+	o := doortest.Add(t, d, name, fabric.Administrator)
+	h.Pass(5 * time.Minute)
+	w := by(d, o.Secret)
 	if w.Fresh || !w.Known() {
 		t.Fatalf("%+v", w)
 	}
@@ -36,7 +38,7 @@ func shown(t *testing.T, e *login.Enrolment, at time.Time) string {
 }
 
 func TestAuthenticators(t *testing.T) {
-	h, d := newHome(t)
+	h, d := doortest.New(t)
 	w := stale(t, h, d, "Anna")
 	if err := d.AddAuthenticator(t.Context(), w, "phone", "123456"); code(err) != commissioner.CodeInvalidArgument {
 		t.Errorf("before it was begun: %v", err)
@@ -47,23 +49,23 @@ func TestAuthenticators(t *testing.T) {
 	}
 	other := w
 	other.Pass = "another session's"
-	if err := d.AddAuthenticator(t.Context(), other, "phone", shown(t, e, h.now)); code(err) != commissioner.CodeInvalidArgument {
+	if err := d.AddAuthenticator(t.Context(), other, "phone", shown(t, e, h.Now())); code(err) != commissioner.CodeInvalidArgument {
 		t.Errorf("by another session: %v", err)
 	}
-	if err := d.AddAuthenticator(t.Context(), w, "phone", shown(t, e, h.now)); err != nil {
+	if err := d.AddAuthenticator(t.Context(), w, "phone", shown(t, e, h.Now())); err != nil {
 		t.Fatal(err)
 	}
 	if f, err := d.Factors(t.Context(), w.Person); err != nil || len(f.Authenticators) != 1 || f.Authenticators[0].Name != "phone" || !f.Password {
 		t.Errorf("%+v, %v", f, err)
 	}
-	h.now = h.now.Add(time.Minute)
+	h.Pass(time.Minute)
 	if err := d.ConfirmCode(t.Context(), w, "000000", here); code(err) != login.CodeCodeWrong || !d.FreshUntil(w.Pass).IsZero() {
 		t.Errorf("a wrong code: %v", err)
 	}
 }
 
 func TestCodesConfirm(t *testing.T) {
-	h, d := newHome(t)
+	h, d := doortest.New(t)
 	w := stale(t, h, d, "Anna")
 	e, err := d.BeginAuthenticator(w)
 	if err != nil {
@@ -72,7 +74,7 @@ func TestCodesConfirm(t *testing.T) {
 	app := strings.ReplaceAll(e.Typed(), " ", "") // adding erases it
 	at := func() string {
 		t.Helper()
-		code, err := totp.GenerateCode(app, h.now)
+		code, err := totp.GenerateCode(app, h.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,27 +83,27 @@ func TestCodesConfirm(t *testing.T) {
 	if err := d.AddAuthenticator(t.Context(), w, "phone", at()); err != nil {
 		t.Fatal(err)
 	}
-	h.now = h.now.Add(time.Minute)
+	h.Pass(time.Minute)
 	if err := d.ConfirmCode(t.Context(), w, at(), here); err != nil || d.FreshUntil(w.Pass).IsZero() {
 		t.Errorf("a right code: %v", err)
 	}
 	if err := d.ConfirmCode(t.Context(), w, at(), here); code(err) != login.CodeCodeUsed {
 		t.Errorf("used again: %v", err)
 	}
-	h.now = h.now.Add(time.Minute)
-	o, err := d.Login(t.Context(), "Anna", password, at(), here, "")
-	if err != nil || !d.by(o.Secret).Fresh {
+	h.Pass(time.Minute)
+	o, err := d.Login(t.Context(), "Anna", doortest.Password, at(), here, "")
+	if err != nil || !by(d, o.Secret).Fresh {
 		t.Errorf("a login with a code: %v", err)
 	}
 	codes, err := d.NewRecoveryCodes(t.Context(), w)
 	if err != nil || len(codes) == 0 {
 		t.Fatal(err)
 	}
-	h.now = h.now.Add(freshFor)
+	h.Pass(5 * time.Minute)
 	if err := d.ConfirmCode(t.Context(), w, codes[0], here); err != nil || d.FreshUntil(w.Pass).IsZero() {
 		t.Errorf("a recovery code: %v", err)
 	}
-	if err := h.door().ConfirmCode(t.Context(), w, codes[0], here); code(err) != login.CodeCodeWrong {
+	if err := h.Door().ConfirmCode(t.Context(), w, codes[0], here); code(err) != login.CodeCodeWrong {
 		t.Errorf("the code again, on another gateway: %v", err)
 	}
 	for range 10 {
@@ -115,7 +117,7 @@ func TestCodesConfirm(t *testing.T) {
 }
 
 func TestPasskeys(t *testing.T) {
-	h, d := newHome(t)
+	h, d := doortest.New(t)
 	w := stale(t, h, d, "Anna")
 	key := logintest.New("gatehouse.local", "https://gatehouse.local")
 	ask := func(options []byte, err error) []byte {
@@ -156,21 +158,21 @@ func TestPasskeys(t *testing.T) {
 	if err := d.ConfirmPasskey(t.Context(), w, answer); code(err) == "" {
 		t.Error("an answer counts twice")
 	}
-	o, err := d.LoginPasskey(t.Context(), ask(d.AskPasskey(t.Context(), Who{})), here, "")
-	if err != nil || o.Person.Name != "Anna" || !d.by(o.Secret).Fresh {
+	o, err := d.LoginPasskey(t.Context(), ask(d.AskPasskey(t.Context(), door.Who{})), here, "")
+	if err != nil || o.Person.Name != "Anna" || !by(d, o.Secret).Fresh {
 		t.Errorf("%+v, %v", o, err)
 	}
-	bert := add(t, d, "Bert", fabric.Guest)
-	if err := d.ConfirmPasskey(t.Context(), d.by(bert.Secret), ask(d.AskPasskey(t.Context(), w))); code(err) == "" {
+	bert := doortest.Add(t, d, "Bert", fabric.Guest)
+	if err := d.ConfirmPasskey(t.Context(), by(d, bert.Secret), ask(d.AskPasskey(t.Context(), w))); code(err) == "" {
 		t.Error("Anna's passkey confirms Bert")
 	}
 	if err := d.RemovePasskey(t.Context(), w, "phone"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.LoginPasskey(t.Context(), ask(d.AskPasskey(t.Context(), Who{})), here, ""); code(err) == "" {
+	if _, err := d.LoginPasskey(t.Context(), ask(d.AskPasskey(t.Context(), door.Who{})), here, ""); code(err) == "" {
 		t.Error("a passkey that was removed")
 	}
-	plain := New(Config{Ledger: h, Vault: h, Cost: cheap, Site: login.Site{Domain: "192.0.2.1"}, Now: d.Now, Random: d.Random})
+	plain := door.New(door.Config{Ledger: h, Vault: h, Cost: doortest.Cheap, Site: login.Site{Domain: "192.0.2.1"}, Now: d.Now, Random: d.Random})
 	if _, err := plain.AskPasskey(t.Context(), w); code(err) != login.CodePasskeyAddress {
 		t.Errorf("at a number: %v", err)
 	}
