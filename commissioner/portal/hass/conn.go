@@ -71,8 +71,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, peer Peer) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { c.write(ctx, cancel) })
-	wg.Go(func() { c.beat(ctx) })
+	wg.Go(func() { c.write(ctx, cancel, &wg) })
 	err = c.read(ctx, &wg)
 	s.Log.Debug("client left", "name", peer.Name, "why", err, "dropped", c.out.dropped)
 }
@@ -239,8 +238,10 @@ func (c *conn) refuse(id requestID, e *Error, done func()) {
 }
 
 // write sends what waits until the connection ends.
-func (c *conn) write(ctx context.Context, cancel func()) {
+func (c *conn) write(ctx context.Context, cancel func(), wg *sync.WaitGroup) {
 	defer cancel()
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
 	greeting, _ := json.Marshal(c.s.Info())
 	if c.send(ctx, greeting) != nil {
 		return
@@ -251,6 +252,10 @@ func (c *conn) write(ctx context.Context, cancel func()) {
 		if !ok {
 			select {
 			case <-c.out.wake:
+			case <-beat.C:
+				// Only here, where no frame is on its way: behind one that a slow
+				// client takes long for, a ping would find nobody.
+				wg.Go(func() { c.ping(ctx) })
 			case <-ctx.Done():
 				return
 			}
@@ -279,23 +284,12 @@ func (c *conn) send(ctx context.Context, frame []byte) error {
 	return c.ws.Write(ctx, websocket.MessageText, frame)
 }
 
-// beat sees whether the client is there.
-func (c *conn) beat(ctx context.Context) {
-	ticker := time.NewTicker(heartbeat)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-		ping, cancel := context.WithTimeout(ctx, pongLimit)
-		err := c.ws.Ping(ping)
-		cancel()
-		if err != nil {
-			c.ws.CloseNow()
-			return
-		}
+// ping sees whether the client is there.
+func (c *conn) ping(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, pongLimit)
+	defer cancel()
+	if c.ws.Ping(ctx) != nil {
+		c.ws.CloseNow()
 	}
 }
 
