@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -44,7 +43,7 @@ type rig struct {
 	server *hass.Server
 	http   *httptest.Server
 	clock  *clock
-	log    *bytes.Buffer
+	log    *record
 }
 
 type clock struct {
@@ -77,12 +76,11 @@ func who(r *http.Request) (hass.Peer, bool) {
 
 func start(t *testing.T, change ...func(*hass.Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, clock: &clock{t: noon}, log: new(bytes.Buffer)}
+	r := &rig{t: t, clock: &clock{t: noon}, log: new(record)}
 	r.home = hasstest.New(r.clock.now)
 	cfg := r.home.Config()
 	cfg.Random, cfg.Level = new(zeros), new(slog.LevelVar)
-	var mu sync.Mutex
-	cfg.Log = slog.New(slog.NewTextHandler(locked{&mu, r.log}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	cfg.Log = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -97,15 +95,22 @@ func start(t *testing.T, change ...func(*hass.Config)) *rig {
 	return r
 }
 
-type locked struct {
-	mu *sync.Mutex
-	w  io.Writer
+// record is a log that can be read while it is written.
+type record struct {
+	mu sync.Mutex
+	b  bytes.Buffer
 }
 
-func (l locked) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(b)
+func (r *record) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.b.Write(b)
+}
+
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.b.String()
 }
 
 // frame is whatever the server says.
@@ -128,7 +133,8 @@ type client struct {
 	n  int
 }
 
-const patience = 10 * time.Second
+// patience is for a machine that is busy with others.
+const patience = time.Minute
 
 // dial connects, and reads the greeting.
 func (r *rig) dial(scope hass.Scope) *client {
