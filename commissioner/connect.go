@@ -74,6 +74,16 @@ func instance(id *securechannel.Identity, node cert.NodeID) string {
 	return radio.OperationalInstance(compressed(id), uint64(node))
 }
 
+// Locate asks the network where a device is now.
+func (c *Commissioner) Locate(ctx context.Context, node cert.NodeID) ([]radio.Addr, error) {
+	id, err := c.IdentityFor(c.Ledger.State().Devices[node])
+	if err != nil {
+		return nil, err
+	}
+	ad, err := c.Discovery.Resolve(ctx, instance(id, node))
+	return ad.Addrs, err
+}
+
 type attempt struct {
 	session *exchange.Session
 	err     error

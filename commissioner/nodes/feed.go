@@ -88,11 +88,12 @@ func (n *Node) whole() Change {
 	for p, v := range n.Values {
 		c.Values = append(c.Values, Value{p, v})
 	}
-	slices.SortFunc(c.Values, func(a, b Value) int { return comparePaths(a.Path, b.Path) })
+	slices.SortFunc(c.Values, func(a, b Value) int { return ComparePaths(a.Path, b.Path) })
 	return c
 }
 
-func comparePaths(a, b Path) int {
+// ComparePaths orders paths: by endpoint, then cluster, then attribute.
+func ComparePaths(a, b Path) int {
 	for _, d := range []int{int(a.Endpoint) - int(b.Endpoint), int(int64(a.Cluster) - int64(b.Cluster)), int(int64(a.Attribute) - int64(b.Attribute))} {
 		if d != 0 {
 			return d

@@ -96,9 +96,11 @@ type Event struct {
 // Store is a gateway's. Its methods may be called from several goroutines.
 type Store struct {
 	now   func() time.Time
+	order sync.Mutex // one change at a time, until all were told; taken before mu
+	watch map[*func(Change)]bool
+
 	mu    sync.Mutex
 	nodes map[cert.NodeID]*Node
-	watch map[*func(Change)]bool
 	dirty bool // since it was saved
 }
 
@@ -118,25 +120,27 @@ func (s *Store) Get(n cert.NodeID) (Node, bool) {
 	return *node, true
 }
 
-// Watch has every change from now on delivered, one at a time; deliver must
-// not block. now is what all devices said before. End it with stop.
+// Watch has every change from now on delivered, one at a time and after Get
+// shows it; deliver must not block, nor change anything here. now is what all
+// devices said before. End it with stop.
 func (s *Store) Watch(deliver func(Change)) (now []Node, stop func()) {
+	s.order.Lock()
+	defer s.order.Unlock()
+	s.watch[&deliver] = true
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.watch[&deliver] = true
 	for _, n := range slices.Sorted(maps.Keys(s.nodes)) {
 		now = append(now, *s.nodes[n])
 	}
 	return now, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		s.order.Lock()
+		defer s.order.Unlock()
 		delete(s.watch, &deliver)
 	}
 }
 
-// tell hands a change to all who watch. Call it with the lock.
+// tell hands a change to all who watch. Call it in order.
 func (s *Store) tell(c Change) {
-	s.dirty = true
 	for deliver := range s.watch {
 		(*deliver)(c)
 	}
@@ -144,6 +148,15 @@ func (s *Store) tell(c Change) {
 
 // Apply takes a change in and tells what of it is new.
 func (s *Store) Apply(c Change) {
+	s.order.Lock()
+	defer s.order.Unlock()
+	if told, ok := s.take(c); ok {
+		s.tell(told)
+	}
+}
+
+// take is Apply but for telling; false: nothing is new.
+func (s *Store) take(c Change) (told Change, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := s.nodes[c.Node]
@@ -151,7 +164,7 @@ func (s *Store) Apply(c Change) {
 		was = &Node{ID: c.Node}
 	}
 	next := *was
-	told := Change{Node: c.Node, Full: c.Full, Event: c.Event}
+	told = Change{Node: c.Node, Full: c.Full, Event: c.Event}
 	if c.Full || len(c.Values) > 0 {
 		next.Values, told.Values = was.with(c)
 		told.came, told.went = difference(next.Endpoints(), was.Endpoints()), difference(was.Endpoints(), next.Endpoints())
@@ -166,10 +179,10 @@ func (s *Store) Apply(c Change) {
 		next.Available, next.Since, told.Available = *c.Available, s.now(), c.Available
 	}
 	if !told.Full && told.Available == nil && len(told.Values) == 0 && told.Event == nil {
-		return
+		return told, false
 	}
-	s.nodes[c.Node] = &next
-	s.tell(told)
+	s.nodes[c.Node], s.dirty = &next, true
+	return told, true
 }
 
 // with is what a device has after a change, and what of that is new.
@@ -210,12 +223,22 @@ func difference(a, b []interaction.EndpointID) (only []interaction.EndpointID) {
 
 // Retain forgets the devices that do not belong.
 func (s *Store) Retain(belongs func(cert.NodeID) bool) {
+	s.order.Lock()
+	defer s.order.Unlock()
+	for _, n := range s.drop(belongs) {
+		s.tell(Change{Node: n, removed: true})
+	}
+}
+
+// drop is Retain but for telling.
+func (s *Store) drop(belongs func(cert.NodeID) bool) (left []cert.NodeID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, n := range slices.Sorted(maps.Keys(s.nodes)) {
 		if !belongs(n) {
 			delete(s.nodes, n)
-			s.tell(Change{Node: n, removed: true})
+			left, s.dirty = append(left, n), true
 		}
 	}
+	return left
 }

@@ -259,5 +259,10 @@ const (
 	clusterDoorLock = 0x0101
 )
 
+// isAssistant tells the paths of Home Assistant's API.
+func isAssistant(path string) bool {
+	return path == "/ws" || path == "/health" || path == "/info" || strings.HasPrefix(path, "/ota-upload/")
+}
+
 // isAPI tells the API's paths from pages.
 func isAPI(path string) bool { return strings.HasPrefix(path, "/api/") || path == "/metrics" }

@@ -30,11 +30,13 @@ const (
 // makes a browser send, and answers only to the gateway's own names: a name of
 // somebody else's that points here is none of ours.
 type Site struct {
-	Door  *door.Door
-	API   http.Handler
-	Pages http.Handler
-	Names []string // such as gatehouse.local
-	Log   *slog.Logger
+	Door *door.Door
+	API  http.Handler
+	// Assistant is Home Assistant's API.
+	Assistant http.Handler
+	Pages     http.Handler
+	Names     []string // such as gatehouse.local
+	Log       *slog.Logger
 }
 
 // Handler is what the site answers with.
@@ -50,8 +52,12 @@ func (s *Site) Handler() http.Handler {
 			return
 		}
 		h := s.Pages
-		if isAPI(r.URL.Path) {
+		switch {
+		case isAPI(r.URL.Path):
 			h = s.API
+			w.Header().Set("Cache-Control", "no-store")
+		case isAssistant(r.URL.Path):
+			h = s.Assistant
 			w.Header().Set("Cache-Control", "no-store")
 		}
 		r = r.WithContext(door.With(r.Context(), s.Door.Visitor(r)))

@@ -198,8 +198,14 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 	front.ready(portal.ForLocal(handler))
 	if web != nil {
 		web.gateway, web.door, p.Web = gateway, p.D, web
+		assistant, api := p.HomeAssistant(softwareText, rand.Reader)
+		defer func() {
+			limit, cancel := context.WithTimeout(context.Background(), shutdownLimit)
+			defer cancel()
+			assistant.Close(limit)
+		}()
 		wg.Go(func() {
-			if err := web.serve(ctx, handler, http.NotFoundHandler()); err != nil && ctx.Err() == nil {
+			if err := web.serve(ctx, handler, api, http.NotFoundHandler()); err != nil && ctx.Err() == nil {
 				log.Error("the web page is no longer served", "err", err)
 			}
 		})

@@ -152,8 +152,8 @@ func (w *web) Fingerprint() string {
 const webAgain = 2 * time.Second
 
 // serve serves the page until ctx ends.
-func (w *web) serve(ctx context.Context, api, pages http.Handler) error {
-	site := &portal.Site{Door: w.door, API: api, Pages: pages, Names: []string{w.name}, Log: w.log}
+func (w *web) serve(ctx context.Context, api, assistant, pages http.Handler) error {
+	site := &portal.Site{Door: w.door, API: api, Assistant: assistant, Pages: pages, Names: []string{w.name}, Log: w.log}
 	changed := w.gateway.Watch(ctx)
 	go func() {
 		for ctx.Err() == nil {

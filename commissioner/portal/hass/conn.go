@@ -72,6 +72,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, peer Peer) {
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { c.write(ctx, cancel, &wg) })
+	wg.Go(func() {
+		select {
+		case <-peer.Left:
+			ws.Close(websocket.StatusPolicyViolation, "this token is no longer good")
+			cancel()
+		case <-ctx.Done():
+		}
+	})
 	err = c.read(ctx, &wg)
 	s.Log.Debug("client left", "name", peer.Name, "why", err, "dropped", c.out.dropped)
 }

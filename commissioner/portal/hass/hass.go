@@ -107,6 +107,7 @@ func (s *Server) Close(ctx context.Context) {
 type Peer struct {
 	Name  string // for the log
 	Scope Scope
+	Left  <-chan struct{} // closed when the peer may be here no longer; nil: never
 }
 
 // Handler serves /ws, /health, /info and /ota-upload/. who authenticates a
