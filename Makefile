@@ -43,6 +43,10 @@ interop:
 	cd commissioner/interop/ble && npm ci --no-audit --no-fund
 	cd commissioner/interop/bumble && python3 -m venv venv && venv/bin/pip install -q --no-deps --require-hashes -r requirements.txt || \
 	  echo 'bumble cannot be installed here: the test with it is skipped'
+	cd commissioner/interop/homeassistant && for python in python3 python3.14 python3.13 python3.12 $$HOME/.pyenv/versions/3.1[2-4].*/bin/python3; do \
+	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && $$python -m venv venv && \
+	  venv/bin/pip install -q --no-deps --require-hashes -r requirements.txt && exit; \
+	done; echo "Home Assistant's client cannot be installed here: the test with it is skipped"
 	$(GO) test -tags interop -count=1 -v -timeout 80m ./commissioner/interop ./firmware/manifest
 
 bench:

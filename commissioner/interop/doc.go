@@ -1,8 +1,9 @@
 // Package interop tests Gatehouse against other people's implementations:
 // matter.js, as a device on the network or over Bluetooth, as a controller, as
-// one that updates devices and one that is updated, and bumble as a Bluetooth
-// controller. Its tests have the build tag interop, and need root, iproute2 and
-// Node, and for bumble Python with venv:
+// one that updates devices and one that is updated, bumble as a Bluetooth
+// controller, and Home Assistant's client. Its tests have the build tag interop,
+// and need root, iproute2 and Node, for bumble Python with venv, and for Home
+// Assistant's client Python 3.12 or later:
 //
 //	make interop
 //	INTEROP_LONG=1 make interop

@@ -51,7 +51,9 @@ type Identity struct {
 	Node       cert.NodeID
 	// Administrator is the subject of the entry that every access control list
 	// must have.
-	Administrator             cert.NodeID
+	Administrator cert.NodeID
+	// Requestor is the endpoint of this node that takes what cameras say.
+	Requestor                 interaction.EndpointID
 	Bluetooth, BluetoothProxy bool
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -260,7 +261,7 @@ func (s *Server) webRTC(ctx context.Context, c *call) (result, error) {
 		nodeArgs
 		Endpoint interaction.EndpointID `json:"endpoint_id"`
 		Command  string                 `json:"command_name"`
-		Payload  any                    `json:"payload"`
+		Payload  map[string]any         `json:"payload"`
 	}
 	if err := c.decode(&args); err != nil {
 		return nil, err
@@ -274,7 +275,14 @@ func (s *Server) webRTC(ctx context.Context, c *call) (result, error) {
 	if err != nil {
 		return nil, err
 	}
-	fields, err := encodeFields(args.Payload, &command.Struct)
+	payload := map[string]any{}
+	for name, v := range args.Payload {
+		if names.Plain(name) != "originatingendpointid" { // which is ours to say
+			payload[name] = v
+		}
+	}
+	payload["originatingEndpointID"] = json.Number(strconv.Itoa(int(s.Home.Identity().Requestor)))
+	fields, err := encodeFields(payload, &command.Struct)
 	if err != nil {
 		return nil, err
 	}
