@@ -179,10 +179,10 @@ func TestRightAttemptsDoNotCount(t *testing.T) {
 	}
 	a.TakeBack()
 	a.TakeBack() // of two no more is taken back than of one
-	if w := l.wait("bert", stranger); w != 0 {
+	if w := l.wait("carl", stranger); w != 0 {
 		t.Errorf("the fifth waits %v", w)
 	}
-	if l.wait("bert", stranger) == 0 {
+	if l.wait("dora", stranger) == 0 {
 		t.Error("a right login in between resets a stranger's address")
 	}
 }

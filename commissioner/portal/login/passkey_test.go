@@ -202,6 +202,15 @@ func TestPasskeyNotAdded(t *testing.T) {
 	}
 }
 
+// What other kinds of attestation hold is not even looked at.
+func TestPasskeyAttestationIsNotRead(t *testing.T) {
+	p, k := newPasskeys(t, newClock()), logintest.New(domain, origin)
+	k.Format = "fido-u2f"
+	if err := add(p, login.New(), k, "phone", purpose); err == nil || !strings.Contains(err.Error(), "than it was asked for") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestPasskeyAddedOnce(t *testing.T) {
 	now := newClock()
 	p := newPasskeys(t, now)
