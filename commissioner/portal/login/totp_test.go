@@ -217,4 +217,15 @@ func TestRecoveryCodes(t *testing.T) {
 	if err := c.UseRecoveryCode(codes[0]); code(err) != login.CodeCodeWrong {
 		t.Errorf("one of those before: %v", err)
 	}
+	if codes, err = c.NewRecoveryCodes(rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range codes {
+		if err := c.UseRecoveryCode(one); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := login.Decode(encoded(t, c)); err != nil {
+		t.Errorf("after the last one: %v", err)
+	}
 }

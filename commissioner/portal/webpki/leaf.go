@@ -3,7 +3,6 @@ package webpki
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -49,8 +48,9 @@ func (a *Authority) sane(w When) (time.Time, bool) {
 
 // Leaf signs a certificate for a new key, for a server of some names and
 // addresses. It is good for 90 days; for 397 from the floor on if the clock is
-// wrong, in the hope that the true time is among them. The new key is drawn from
-// the system's randomness, the serial number from random.
+// wrong, in the hope that the true time is among them. random is for the
+// serial number: the standard library draws keys from the system's, whatever it
+// is told.
 func (a *Authority) Leaf(names []string, addresses []netip.Addr, when When, random io.Reader) (*tls.Certificate, error) {
 	if len(names)+len(addresses) == 0 || len(names) > maxNames || len(addresses) > maxAddresses {
 		return nil, fmt.Errorf("a web certificate is for at most %d names and %d addresses", maxNames, maxAddresses)
@@ -91,7 +91,7 @@ func (a *Authority) sign(template *x509.Certificate, random io.Reader) (*tls.Cer
 	if template.SerialNumber, err = serial(random); err != nil {
 		return nil, err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), random)
 	if err != nil {
 		return nil, fmt.Errorf("draw a web key: %w", err)
 	}
@@ -99,7 +99,7 @@ func (a *Authority) sign(template *x509.Certificate, random io.Reader) (*tls.Cer
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), signer)
+	der, err := x509.CreateCertificate(random, template, a.cert, key.Public(), signer)
 	if err != nil {
 		return nil, fmt.Errorf("sign a web certificate: %w", err)
 	}

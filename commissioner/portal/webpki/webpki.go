@@ -14,7 +14,6 @@ package webpki
 
 import (
 	"crypto/ecdsa"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
@@ -65,7 +64,8 @@ type Authority struct {
 
 // NewAuthority makes an authority for a home's domains, such as gatehouse.local,
 // and all names below them. birth is when the home was founded. random is for the
-// serial number; the signature draws from the system's.
+// serial number: the standard library signs with the system's, whatever it is
+// told.
 func NewAuthority(home string, birth time.Time, domains []string, key Key, random io.Reader) (*Authority, error) {
 	if len(domains) == 0 || len(domains) > maxDomains {
 		return nil, fmt.Errorf("a web authority is for 1 to %d domains", maxDomains)
@@ -91,7 +91,7 @@ func NewAuthority(home string, birth time.Time, domains []string, key Key, rando
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
+	der, err := x509.CreateCertificate(random, template, template, signer.Public(), signer)
 	if err != nil {
 		return nil, fmt.Errorf("sign the web authority's certificate: %w", err)
 	}
