@@ -3,6 +3,8 @@ package login_test
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -123,11 +125,48 @@ func TestNobodyCostsAsMuch(t *testing.T) {
 	}
 }
 
+// Three hundred at once, again and again, at the cost that gateways take.
+func TestFloodTakesLittleMemory(t *testing.T) {
+	ctx, h := context.Background(), login.NewHasher(login.StandardCost, rand.Reader)
+	var before, now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	most, busy := uint64(0), 0
+	for range 4 {
+		answers := make(chan error)
+		for range 300 {
+			go func() {
+				_, err := h.Check(ctx, nil, "wrong "+good)
+				answers <- err
+			}()
+		}
+		for range 300 {
+			switch err := <-answers; code(err) {
+			case login.CodeWrong:
+				runtime.ReadMemStats(&now)
+				most = max(most, now.HeapInuse)
+			case login.CodeBusy:
+				busy++
+			default:
+				t.Error(err)
+			}
+		}
+	}
+	if grown := int64(most) - int64(before.HeapInuse); grown > 28<<20 {
+		t.Errorf("the heap grew by %d MiB", grown>>20)
+	} else {
+		t.Logf("the heap grew by %d MiB", grown>>20)
+	}
+	if busy < 4*(300-2*18) {
+		t.Errorf("only %d of 1200 were refused", busy)
+	}
+}
+
 // OWASP's settings of Argon2id that are equally strong, with what this machine
 // takes for each.
 func BenchmarkPassword(b *testing.B) {
-	for _, cost := range []login.Cost{login.StandardCost, {9 << 10, 4, 1}, {12 << 10, 3, 1}, {19 << 10, 2, 1}} {
-		b.Run(strings.ReplaceAll(time.Duration(cost.Memory).String(), "ns", "KiB"), func(b *testing.B) {
+	for _, cost := range []login.Cost{{7 << 10, 5, 1}, {9 << 10, 4, 1}, login.StandardCost, {19 << 10, 2, 1}} {
+		b.Run(fmt.Sprintf("%dMiB", cost.Memory>>10), func(b *testing.B) {
 			ctx, h, c := context.Background(), login.NewHasher(cost, rand.Reader), login.New()
 			if err := h.Set(ctx, c, good); err != nil {
 				b.Fatal(err)
