@@ -43,7 +43,7 @@ type assistant struct{ p *Portal }
 // page could have a browser send it.
 func (p *Portal) HomeAssistant(version string, random io.Reader) (*hass.Server, http.Handler) {
 	a := &assistant{p}
-	s := hass.New(hass.Config{Home: a, Pairing: a, Networks: assistantNetworks{a}, Updates: a, Mesh: a, Version: version, Now: p.now, Random: random, Log: p.Log})
+	s := hass.New(hass.Config{Home: a, Pairing: a, Networks: assistantNetworks{a}, Updates: a, Mesh: a, Labels: a, Vendors: p.vendors, Version: version, Now: p.now, Random: random, Log: p.Log})
 	h := s.Handler(func(r *http.Request) (hass.Peer, bool) {
 		peer, ok := peer(door.From(r.Context()))
 		peer.Left = p.left(r)
@@ -278,7 +278,11 @@ func (a *assistant) Pair(ctx context.Context, req hass.PairRequest) (cert.NodeID
 		return 0, err
 	}
 	a.p.K.Adopt(session)
-	return d.Node, a.interviewed(ctx, d.Node)
+	if err := a.interviewed(ctx, d.Node); err != nil {
+		return d.Node, err
+	}
+	go a.relabel(context.WithoutCancel(ctx), d.Node)
+	return d.Node, nil
 }
 
 // discriminate finds out the discriminator of a device of which something else
@@ -386,12 +390,22 @@ func (a *assistant) Begin(ctx context.Context, n cert.NodeID, version uint32) (*
 	switch {
 	case err != nil:
 		return nil, err
-	case v == nil:
+	case v == nil && a.runs(n) == version:
 		return nil, nil
+	case v == nil:
+		return nil, commissioner.Fail(commissioner.CodeNoUpdate, nil)
 	case v.Version != version:
 		return nil, &hass.Error{Code: hass.UpdateFailed, Details: fmt.Sprintf("version %d is what the home's rules offer node %d, not %d", v.Version, uint64(n), version)}
 	}
 	return v, a.p.U.Ask(ctx, n)
+}
+
+// runs is the version of a device's software.
+func (a *assistant) runs(n cert.NodeID) uint32 {
+	if d := a.p.C.Ledger.State().Devices[n]; d != nil {
+		return d.Facts.SoftwareVersion
+	}
+	return 0
 }
 
 // Store refuses: what nobody signed does not come to devices through the gate.

@@ -49,6 +49,7 @@ type Portal struct {
 
 	questions questions
 	listening atomic.Int32
+	label     label
 }
 
 // Web is what is known of the gateway's web page.

@@ -70,15 +70,15 @@ func (p *Portal) opened(w http.ResponseWriter, r *http.Request, o *door.Opened) 
 	return reply(w, p.sessionOf(door.Who{Kind: door.Session, Person: o.Person.ID, Name: o.Person.Name, Role: o.Person.Role, Pass: o.Pass.ID, Limit: o.Pass.Role}))
 }
 
-// label is what a browser calls itself.
-func label(r *http.Request) string { return r.UserAgent() }
+// browser is what a browser calls itself.
+func browser(r *http.Request) string { return r.UserAgent() }
 
 func (p *Portal) login(w http.ResponseWriter, r *http.Request) error {
 	var req LoginRequest
 	if err := decode(r, &req); err != nil {
 		return err
 	}
-	o, err := p.D.Login(r.Context(), req.Name, req.Password, req.Code, from(r), label(r))
+	o, err := p.D.Login(r.Context(), req.Name, req.Password, req.Code, from(r), browser(r))
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (p *Portal) loginPasskey(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &req); err != nil {
 		return err
 	}
-	o, err := p.D.LoginPasskey(r.Context(), req, from(r), label(r))
+	o, err := p.D.LoginPasskey(r.Context(), req, from(r), browser(r))
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (p *Portal) accept(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &req); err != nil {
 		return err
 	}
-	o, err := p.D.Accept(r.Context(), req.Invitation, req.Name, req.Password, label(r))
+	o, err := p.D.Accept(r.Context(), req.Invitation, req.Name, req.Password, browser(r))
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,10 @@
 """Home Assistant's client in a session of all commands.
 
-    python client.py URL [CODE]
+    python client.py URL [CODE [hasty]]
 
 URL is a Matter Server's, as Home Assistant is given it; CODE the manual code
-of a light that waits to be paired, and is the only one that does.
+of a light that waits to be paired, and is the only one that does. Hasty, it
+leaves out what takes a server that really looks for devices a minute.
 
 It says one JSON object a line: {"step": NAME, "ms": N} after each step,
 {"want": ACTION, "node": ID} where the home must do something that only the
@@ -112,7 +113,7 @@ async def greeting(s, state):
     diagnostics = await s.client.get_diagnostics()
     check(diagnostics.info.schema_version == 13 and isinstance(diagnostics.events, list), diagnostics)
     names = await s.client.send_command(APICommand.GET_VENDOR_NAMES)
-    check(len(names) > 100 and "65521" in names, len(names))
+    check(len(names) > 4 and "65521" in names, len(names))
     check(len(await s.client.send_command(APICommand.GET_VENDOR_NAMES, filter_vendors=[0xFFF1, 0x1234])) <= 2)
     async with s.http.get(s.client.connection.ota_upload_url("").removesuffix("ota-upload/") + "health") as response:
         health = await response.json()
@@ -125,7 +126,7 @@ async def credentials(s, state):
     check(told["wifi_credentials_set"] is True, told)
     await s.client.set_wifi_credentials("Second", "TestPassword456", "den")
     await fails(errors.InvalidArguments, s.client.set_wifi_credentials("Third", "", "attic"))
-    dataset = "0e080000000000010000000300001035060004001fffe00208fedcba987654321003044d657368"
+    dataset = "0e080000000000010000000300000f3506000407fff800020811111111222222220708fd001122334455660510000102030405060708090a0b0c0d0e0f03076b69746368656e010212340410101112131415161718191a1b1c1d1e1f0c0402a0f7f8"
     await s.client.set_thread_operational_dataset(dataset)
     await fails(errors.InvalidArguments, s.client.set_thread_operational_dataset("0e0"))
     kept = await s.client.get_all_credentials()
@@ -154,7 +155,8 @@ async def mistakes(s, state):
     await fails(errors.InvalidArguments, send("import_test_node", dump=json.dumps({"data": {}})), "Invalid dump format")
     await fails(errors.NodeNotExists, s.client.remove_node(999999), "999999")
     await fails(errors.NodeNotExists, s.client.register_icd(999999), "999999")
-    await fails(errors.NodeCommissionFailed, send("commission_on_network", setup_pin_code=20202022, filter_type=2, filter=1))
+    if state["patient"]:  # a real server looks for a device for a minute
+        await fails(errors.NodeCommissionFailed, send("commission_on_network", setup_pin_code=20202022, filter_type=2, filter=1))
     await fails(ServerVersionTooOld, s.client.enable_auto_subscription(1))
 
 
@@ -164,15 +166,16 @@ async def pairing(s, state):
     data = await s.client.commission_with_code(state["code"])
     state["node"] = node = data.node_id
     check(data.available and not data.is_bridge, data)
-    check(data.attributes["0/40/1"] == "Test Vendor" and data.attributes["1/6/0"] is False, data.attributes)
+    check(data.attributes["0/40/1"] and data.attributes["1/6/0"] is False, data.attributes)
     # The node was announced before the command was answered.
     check(any(e == EventType.NODE_ADDED and d.node_id == node for e, d in s.events), s.events)
     known = s.client.get_node(node)
-    check(known.device_info.vendorName == "Test Vendor" and 1 in known.endpoints, known)
+    check(known.device_info.vendorName == data.attributes["0/40/1"] and 1 in known.endpoints, known)
     check(known.endpoints[1].has_attribute(None, clusters.OnOff.Attributes.OnOff))
     listed = await s.client.send_command(APICommand.GET_NODES, only_available=True)
     check([n["node_id"] for n in listed] == [node], listed)
     state["ids"]["nodes"] = [node]
+    state["has"] = data.attributes
 
 
 async def about(s, state):
@@ -193,8 +196,8 @@ async def about(s, state):
 
 async def reading(s, state):
     node, read = state["node"], s.client.read_attribute
-    check(await read(node, "0/40/1") == {"0/40/1": "Test Vendor"})
-    check((await read(node, ["0/40/1", "0/40/3"]))["0/40/3"] == "Test Light")
+    check(await read(node, "0/40/1") == {"0/40/1": state["has"]["0/40/1"]})
+    check((await read(node, ["0/40/1", "0/40/3"]))["0/40/3"] == state["has"]["0/40/3"])
     check(len(await read(node, "0/40/*")) > 5)
     check((await read(node, "*/6/0"))["1/6/0"] is False)
     check(len(await read(node, [f"0/40/{i}" for i in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17)])) >= 8)
@@ -206,6 +209,8 @@ async def writing(s, state):
     check((await s.client.write_attribute(node, "0/40/5", "Den"))[0]["Status"] == 0)
     check(await s.client.read_attribute(node, "0/40/5") == {"0/40/5": "Den"})
     check((await s.client.write_attribute(node, "0/40/5", "x" * 33))[0]["Status"] == 0x87)
+    if "1/65/0" not in state["has"]:  # a light without them is a light
+        return
     labels = [clusters.UserLabel.Structs.LabelStruct(label="room", value="den")]
     check((await s.client.write_attribute(node, "1/65/0", labels))[0]["Status"] == 0)
     check(await s.client.read_attribute(node, "1/65/0") == {"1/65/0": [{"0": "room", "1": "den"}]})
@@ -219,9 +224,11 @@ async def commands(s, state):
         await s.client.send_device_command(node, 1, getattr(clusters.OnOff.Commands, command)())
         check(await s.event(EventType.ATTRIBUTE_UPDATED) is on)
     check(s.client.get_node(node).get_attribute_value(1, None, clusters.OnOff.Attributes.OnOff) is False)
-    await s.client.send_device_command(node, 1, clusters.Identify.Commands.Identify(identifyTime=3))
-    answer = await s.client.send_device_command(node, 1, clusters.Groups.Commands.AddGroup(groupID=7, groupName="den"))
-    check(answer["groupID"] == answer["groupId"] == 7, answer)
+    if "1/3/0" in state["has"]:
+        await s.client.send_device_command(node, 1, clusters.Identify.Commands.Identify(identifyTime=3))
+    if "1/4/0" in state["has"]:
+        answer = await s.client.send_device_command(node, 1, clusters.Groups.Commands.AddGroup(groupID=7, groupName="den"))
+        check(answer["groupID"] == answer["groupId"] == 7, answer)
     error = await fails(errors.SDKStackError, s.client.send_device_command(node, 7, clusters.OnOff.Commands.On()))
     check(error.status == 0x7F, error.status)
     await fails(errors.InvalidArguments, s.client.send_command(APICommand.DEVICE_COMMAND, node_id=node, endpoint_id=1, cluster_id=6, command_name="Explode", payload={}))
@@ -246,6 +253,8 @@ async def access(s, state):
                                           entry=[{"privilege": e["1"], "auth_mode": e["2"], "subjects": e["3"], "targets": e["4"]} for e in entries])
     check(written[0]["status"] == 0, written)
     await fails(errors.InvalidArguments, s.client.send_command(APICommand.SET_ACL_ENTRY, node_id=node, entry=[]))
+    if "1/30/0" not in state["has"]:
+        return
     bound = await s.client.send_command(APICommand.SET_NODE_BINDING, node_id=node, endpoint=1,
                                         bindings=[{"node": node, "group": None, "endpoint": 1, "cluster": 6}])
     check(bound[0]["status"] == 0, bound)
@@ -351,8 +360,8 @@ STEPS = (greeting, credentials, label, mistakes, pairing, about, reading, writin
          updates, mesh, testnodes, again, removal, shutdown)
 
 
-async def main(url, code="34970112332"):
-    state = {"code": code}
+async def main(url, code="34970112332", patient="patient"):
+    state = {"code": code, "patient": patient == "patient"}
     async with Session(url) as s:
         for step in STEPS:
             began = time.monotonic()
