@@ -48,7 +48,9 @@ func (c *Cluster) Propose(ctx context.Context, cmd fabric.Command) (*fabric.Stat
 type person struct{}
 
 // For says that what is done with ctx a person asked for, by name.
-func For(ctx context.Context, name string) context.Context { return context.WithValue(ctx, person{}, name) }
+func For(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, person{}, name)
+}
 
 // requestVersion is the first version of the State that remembers requests.
 const requestVersion = 2

@@ -43,7 +43,7 @@ func advance(s *State, index uint64, c *Command) (after *State, again bool, err 
 // not understand.
 func (c *Command) Needs() uint8 {
 	switch {
-	case c.SetPeople != nil, c.SetPerson != nil, c.RemovePerson != nil, c.AddPass != nil, c.EndPasses != nil, c.SetApproval != nil, c.SetRoom != nil, c.For != "",
+	case c.SetPeople != nil, c.SetPerson != nil, c.RemovePerson != nil, c.AddPass != nil, c.EndPasses != nil, c.SetApproval != nil, c.SetRoom != nil, c.SetHook != nil, c.RemoveHook != nil, c.For != "",
 		c.Reseal.peopled(), c.EvictGateway != nil && c.EvictGateway.Reseal.peopled(), c.Reroot != nil && c.Reroot.Reseal.peopled(),
 		c.Restore != nil && (c.Restore.State.peopled() || c.Restore.Reseal.peopled()):
 		return PeopleVersion
@@ -190,6 +190,10 @@ func (s *State) apply(c *Command) error {
 		return s.setApproval(c.SetApproval)
 	case c.SetRoom != nil:
 		return s.setRoom(c.SetRoom)
+	case c.SetHook != nil:
+		return s.setHook(c.SetHook)
+	case c.RemoveHook != nil:
+		return s.removeHook(c.RemoveHook)
 	}
 	return refuse(CodeUnknownKind, "the command is of a kind this release does not know")
 }

@@ -66,6 +66,8 @@ type Command struct {
 	EndPasses    *EndPasses    `cbor:"52,keyasint,omitempty"`
 	SetApproval  *SetApproval  `cbor:"53,keyasint,omitempty"`
 	SetRoom      *SetRoom      `cbor:"54,keyasint,omitempty"`
+	SetHook      *SetHook      `cbor:"55,keyasint,omitempty"`
+	RemoveHook   *RemoveHook   `cbor:"56,keyasint,omitempty"`
 
 	// By is the gateway that proposes it, as the leader knows it; 0: not told.
 	By cert.NodeID `cbor:"64,keyasint,omitempty"`
@@ -194,6 +196,7 @@ const (
 	CodeNoReroot     Code = "no-reroot-in-progress"
 	CodeStragglers   Code = "devices-not-moved"
 	CodeNoPerson     Code = "person-unknown"
+	CodeNoHook       Code = "hook-unknown"
 	CodeChanged      Code = "person-changed-meanwhile"
 	CodeOldMember    Code = "gateway-of-an-older-release"
 	CodeUnknownKind  Code = "command-of-a-newer-release"

@@ -14,7 +14,9 @@ const PeopleVersion = 6
 // Limits of ours.
 const (
 	MaxPeople    = 64
-	MaxPasses    = 32       // of one person
+	MaxPasses    = 32 // of one person
+	MaxHooks     = 16
+	maxHook      = 4 << 10  // octets of where notices go, sealed
 	maxPersonal  = 40 << 10 // octets of what proves that somebody is who they say, sealed
 	maxAuthority = 4 << 10  // octets of the web page's certificate authority
 	maxID        = 64       // octets of a person's or pass's id
@@ -54,6 +56,15 @@ type People struct {
 	Approve Role `cbor:"3,keyasint,omitempty"`
 	// Exposed says that a gateway was evicted, or lost, which could open the key.
 	Exposed bool `cbor:"4,keyasint,omitempty"`
+	// Hooks are programs that are told what happens, by name.
+	Hooks map[string]*Hook `cbor:"5,keyasint,omitempty"`
+}
+
+// Hook is a program that is told what happens.
+type Hook struct {
+	Name   string `cbor:"0,keyasint"`
+	Sealed []byte `cbor:"1,keyasint"` // where it is, and by what it knows us
+	Since  int64  `cbor:"2,keyasint"` // Unix ms
 }
 
 // Person is one of them.
@@ -85,6 +96,18 @@ type SetPeople struct {
 	Authority []byte            `cbor:"2,keyasint"`
 	Sealed    map[string][]byte `cbor:"3,keyasint"`
 	Of        []byte            `cbor:"4,keyasint"` // State.Personal of the State whose these are
+	Hooks     map[string][]byte `cbor:"5,keyasint,omitempty"`
+}
+
+// SetHook adds a hook, or changes where it is.
+type SetHook struct {
+	Name   string `cbor:"0,keyasint"`
+	Sealed []byte `cbor:"1,keyasint"`
+}
+
+// RemoveHook tells a program no longer.
+type RemoveHook struct {
+	Name string `cbor:"0,keyasint"`
 }
 
 // SetPerson adds a person, or changes one.
@@ -159,6 +182,10 @@ func (s *State) Personal() []byte {
 			sum := sha256.Sum256(append([]byte(id+"\n"), s.People.Persons[id].Sealed...))
 			h.Write(sum[:])
 		}
+		for _, name := range slices.Sorted(maps.Keys(s.People.Hooks)) {
+			sum := sha256.Sum256(append([]byte("hook "+name+"\n"), s.People.Hooks[name].Sealed...))
+			h.Write(sum[:])
+		}
 	}
 	return h.Sum(nil)
 }
@@ -218,6 +245,14 @@ func (s *State) setPeople(c *SetPeople) error {
 				return refuse(CodeInvalid, "somebody's proof is missing or too long")
 			}
 			next.Persons[id] = &changed
+		}
+		for name, hook := range s.People.Hooks {
+			changed := *hook
+			changed.Sealed = c.Hooks[name]
+			if len(changed.Sealed) == 0 || len(changed.Sealed) > maxHook {
+				return refuse(CodeInvalid, "a hook's address is missing or too long")
+			}
+			next.putHook(&changed)
 		}
 	}
 	s.People = next
@@ -342,6 +377,46 @@ func (s *State) setApproval(c *SetApproval) error {
 	return nil
 }
 
+// putHook changes the list, which is one of its own.
+func (p *People) putHook(h *Hook) {
+	if p.Hooks = maps.Clone(p.Hooks); p.Hooks == nil {
+		p.Hooks = map[string]*Hook{}
+	}
+	p.Hooks[h.Name] = h
+}
+
+func (s *State) setHook(c *SetHook) error {
+	all, err := s.people()
+	switch {
+	case err != nil:
+		return err
+	case c.Name == "" || len(c.Name) > MaxText || len(c.Sealed) == 0 || len(c.Sealed) > maxHook:
+		return refuse(CodeInvalid, "a hook has a name and an address")
+	case all.Hooks[c.Name] == nil && len(all.Hooks) >= MaxHooks:
+		return refuse(CodeFull, fmt.Sprintf("the home has %d hooks", len(all.Hooks)))
+	}
+	all.putHook(&Hook{c.Name, c.Sealed, s.Time})
+	s.People = all
+	return nil
+}
+
+func (s *State) removeHook(c *RemoveHook) error {
+	all, err := s.people()
+	switch {
+	case err != nil:
+		return err
+	case all.Hooks[c.Name] == nil:
+		return refuse(CodeNoHook, fmt.Sprintf("there is no hook %q", c.Name))
+	}
+	all.Hooks = maps.Clone(all.Hooks)
+	delete(all.Hooks, c.Name)
+	if len(all.Hooks) == 0 {
+		all.Hooks = nil // as a snapshot brings it back
+	}
+	s.People = all
+	return nil
+}
+
 // exposePeople notes that a gateway which is gone could open the people's key.
 func (s *State) exposePeople() {
 	if s.People != nil {
@@ -383,6 +458,11 @@ func (p *People) flaw() string {
 	}
 	if len(p.Key) == 0 || len(p.Authority) == 0 || len(p.Persons) > MaxPeople || p.Persons == nil {
 		return "the list of people is not in order"
+	}
+	for name, hook := range p.Hooks {
+		if hook == nil || hook.Name != name || len(p.Hooks) > MaxHooks {
+			return "a hook is not in order"
+		}
 	}
 	for id, person := range p.Persons {
 		if person == nil || person.ID != id || !person.Role.Valid() || len(person.Passes) > MaxPasses {

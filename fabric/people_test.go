@@ -55,6 +55,9 @@ func TestPeopleRefusals(t *testing.T) {
 		"key under an old one":      {Command{SetPeople: &SetPeople{Key: []byte("key"), DataKey: 7, Authority: []byte("der")}}, CodeSealing},
 		"key for others":            {Command{SetPeople: &SetPeople{Key: []byte("key"), DataKey: 1, Authority: []byte("der")}}, CodeSealing},
 		"key without an authority":  {Command{SetPeople: &SetPeople{Key: []byte("key"), DataKey: 1}}, CodeInvalid},
+		"no hook":                   {Command{RemoveHook: &RemoveHook{"phone"}}, CodeNoHook},
+		"nameless hook":             {Command{SetHook: &SetHook{Sealed: []byte("x")}}, CodeInvalid},
+		"hook to nowhere":           {Command{SetHook: &SetHook{Name: "phone"}}, CodeInvalid},
 		"room of nobody":            {Command{SetRoom: &SetRoom{7, "kitchen"}}, CodeUnknown},
 	} {
 		l := peopled(t)
@@ -149,6 +152,7 @@ func TestPeopleKey(t *testing.T) {
 	if code := l.apply(Command{SetPeople: &anew}); code != CodeInvalid {
 		t.Errorf("without Bert's: %q", code)
 	}
+	l.must(Command{SetHook: &SetHook{"phone", []byte("to the phone")}})
 	l.join(second)
 	l.must(Command{Reseal: l.sealed()})
 	l.must(Command{EvictGateway: &EvictGateway{Node: second, Reason: "stolen"}})
@@ -156,10 +160,18 @@ func TestPeopleKey(t *testing.T) {
 		t.Error("an evicted gateway knew the key")
 	}
 	anew.DataKey, anew.Sealed["b"] = l.state.DataKey(), []byte("bert's anew")
+	if code := l.apply(Command{SetPeople: &anew}); code != CodeSealing {
+		t.Errorf("for other hooks: %q", code)
+	}
+	anew.Of = l.state.Personal()
+	if code := l.apply(Command{SetPeople: &anew}); code != CodeInvalid {
+		t.Errorf("without the hook's: %q", code)
+	}
+	anew.Hooks = map[string][]byte{"phone": []byte("anew")}
 	l.must(pass("a", "1", 0))
 	l.must(Command{SetApproval: &SetApproval{Resident}})
 	l.must(Command{SetPeople: &anew})
-	if p := l.state.People; p.Exposed || string(p.Persons["b"].Sealed) != "bert's anew" || p.Approve != Resident || p.Persons["a"].Passes["1"] == nil {
+	if p := l.state.People; p.Exposed || string(p.Persons["b"].Sealed) != "bert's anew" || string(p.Hooks["phone"].Sealed) != "anew" || p.Approve != Resident || p.Persons["a"].Passes["1"] == nil {
 		t.Errorf("%+v", p)
 	}
 	if code := l.apply(Command{DescribeGateway: &DescribeGateway{gateway, PeopleVersion - 1, "file"}}); code != CodeOldMember {

@@ -110,6 +110,10 @@ func (c *Command) subject() audit.Record {
 		return audit.Record{What: "approval-set"}
 	case c.SetRoom != nil:
 		return audit.Record{What: "device-placed", Device: c.SetRoom.Node}
+	case c.SetHook != nil:
+		return audit.Record{What: "hook-set", Name: c.SetHook.Name}
+	case c.RemoveHook != nil:
+		return audit.Record{What: "hook-removed", Name: c.RemoveHook.Name}
 	}
 	return audit.Record{What: unknownKind}
 }

@@ -237,7 +237,8 @@ func crowd(t *testing.T) *told {
 	h.must(Command{AddPass: &AddPass{Person: "02", Pass: pass, Of: h.state.Person("02").Sealed}})
 	h.must(Command{EndPasses: &EndPasses{Person: "02"}}, Command{EndPasses: &EndPasses{Person: "02"}}, Command{RemovePerson: &RemovePerson{"02"}},
 		Command{SetApproval: &SetApproval{Resident}}, Command{SetApproval: &SetApproval{Resident}})
-	h.must(Command{Reserve: &Reserve{Node: 1, Gateway: gateway, FailSafe: 60_000, Name: "lamp"}}, Command{SetRoom: &SetRoom{1, "kitchen"}}, Command{SetRoom: &SetRoom{1, "kitchen"}})
+	h.must(Command{Reserve: &Reserve{Node: 1, Gateway: gateway, FailSafe: 60_000, Name: "lamp"}}, Command{SetRoom: &SetRoom{1, "kitchen"}}, Command{SetRoom: &SetRoom{1, "kitchen"}},
+		Command{SetHook: &SetHook{"phone", []byte("s")}}, Command{RemoveHook: &RemoveHook{"phone"}})
 	return h
 }
 
