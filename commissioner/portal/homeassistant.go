@@ -271,10 +271,11 @@ func (a *assistant) Pair(ctx context.Context, req hass.PairRequest) (cert.NodeID
 	} else if req.Thread != "" && req.Thread != defaultID {
 		network = req.Thread
 	}
+	ended := a.p.pairing(ctx, "", "Home Assistant")
 	d, session, err := a.p.C.Pair(ctx, commissioner.PairRequest{Code: req.Code, Network: network}, func(step commissioner.Progress) {
 		a.p.Log.Debug("a device is being paired", "step", step.Name, "state", step.State)
 	})
-	if err != nil {
+	if ended(err); err != nil {
 		return 0, err
 	}
 	a.p.K.Adopt(session)

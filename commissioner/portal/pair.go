@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/commissioner"
+	"gatehouse/commissioner/portal/door"
 	"gatehouse/commissioner/setup"
 	"gatehouse/radio"
 	"gatehouse/radio/dnssd"
@@ -60,8 +61,9 @@ func (p *Portal) pair(w http.ResponseWriter, r *http.Request) error {
 				return p.ask(ctx, s, q)
 			}
 		}
+		ended := p.pairing(r.Context(), name, p.asker(r, door.From(r.Context())))
 		device, session, err := p.C.Pair(r.Context(), pairing, func(step commissioner.Progress) { s.line(step) })
-		if err != nil {
+		if ended(err); err != nil {
 			s.end(err)
 			return nil
 		}

@@ -20,6 +20,7 @@ import (
 	"gatehouse/commissioner/enroll"
 	"gatehouse/commissioner/keeper"
 	"gatehouse/commissioner/portal/door"
+	"gatehouse/commissioner/portal/hooks"
 	"gatehouse/commissioner/portal/login"
 	"gatehouse/commissioner/portal/qr"
 	"gatehouse/firmware/library"
@@ -46,10 +47,13 @@ type Portal struct {
 	Web Web
 	// Codes reads setup codes from pictures.
 	Codes *qr.Reader
+	// Sender tells programs what happens.
+	Sender *hooks.Sender
 
 	questions questions
 	listening atomic.Int32
 	label     label
+	counts    counts
 }
 
 // Web is what is known of the gateway's web page.

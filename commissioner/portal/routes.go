@@ -78,6 +78,9 @@ func (p *Portal) routes() []route {
 		{"DELETE /api/v1/people/{id}/passes/{pass}", administer, "End somebody's session, or take a token back", nil, Done{}, p.endPass},
 		{"GET /api/v1/approval", look, "Who may let devices in beside administrators", nil, Approval{}, p.approval},
 		{"PUT /api/v1/approval", critical, "Say who may", Approval{}, Approval{}, p.setApproval},
+		{"GET /api/v1/hooks", review, "The programs that are told what happens", nil, Hooks{}, p.hooks},
+		{"PUT /api/v1/hooks/{name}", critical, "Have a program told: by webhook", SetHook{}, Hooks{}, p.setHook},
+		{"DELETE /api/v1/hooks/{name}", administer, "No longer tell a program", nil, Removed{}, p.removeHook},
 		{"GET /api/v1/openapi.json", known, "This description", nil, object, p.openAPI},
 		{"GET /api/v1/events", look, "What happens, as server-sent events: device, home, lost", nil, events, p.events},
 
@@ -149,12 +152,13 @@ func (p *Portal) routes() []route {
 // Handler is the API. Who asks is in the request's context (door.With): whoever
 // listens puts it there.
 func (p *Portal) Handler() http.Handler {
+	p.counts = newCounts()
 	mux := http.NewServeMux()
 	for _, route := range p.routes() {
 		mux.HandleFunc(route.pattern, p.allowed(route.act, route.h))
 	}
 	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(p.M)
+	metrics.MustRegister(p.M, p)
 	mux.HandleFunc("GET /metrics", p.allowed(review, func(w http.ResponseWriter, r *http.Request) error {
 		promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 		return nil

@@ -79,10 +79,19 @@ func (p *Portal) login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	o, err := p.D.Login(r.Context(), req.Name, req.Password, req.Code, from(r), browser(r))
-	if err != nil {
+	if p.counted(err); err != nil {
 		return err
 	}
 	return p.opened(w, r, o)
+}
+
+// counted counts a login.
+func (p *Portal) counted(err error) {
+	result := "in"
+	if err != nil {
+		result = string(commissioner.Explain(err, commissioner.CodeInternal).Code)
+	}
+	p.counts.logins.WithLabelValues(result).Inc()
 }
 
 func (p *Portal) askPasskeyLogin(w http.ResponseWriter, r *http.Request) error {
@@ -99,7 +108,7 @@ func (p *Portal) loginPasskey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	o, err := p.D.LoginPasskey(r.Context(), req, from(r), browser(r))
-	if err != nil {
+	if p.counted(err); err != nil {
 		return err
 	}
 	return p.opened(w, r, o)

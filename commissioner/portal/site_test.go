@@ -62,7 +62,7 @@ func newSite(t *testing.T, adjust func(*http.Server)) *siteTest {
 	home, d := doortest.New(t)
 	s := &siteTest{Home: home, t: t, door: d}
 	log := slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	p := &Portal{C: commissioner.New(commissioner.Config{Ledger: home, Now: home.Now}), D: d, Log: log}
+	p := &Portal{C: commissioner.New(commissioner.Config{Ledger: home, Now: home.Now}), D: d, Log: log, counts: newCounts()}
 	mux := http.NewServeMux()
 	for _, r := range p.routes() {
 		if strings.Contains(r.pattern, "/login") || strings.Contains(r.pattern, "/welcome") || strings.Contains(r.pattern, "/session") || strings.Contains(r.pattern, "/account") || strings.Contains(r.pattern, "/people") {

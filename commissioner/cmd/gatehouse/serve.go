@@ -25,6 +25,7 @@ import (
 	"gatehouse/commissioner/matter/securechannel"
 	"gatehouse/commissioner/ota"
 	"gatehouse/commissioner/portal"
+	"gatehouse/commissioner/portal/hooks"
 	"gatehouse/commissioner/portal/qr"
 	"gatehouse/firmware/library"
 	"gatehouse/radio/button"
@@ -144,7 +145,8 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 		return err
 	}
 	defer manager.Close()
-	p := &portal.Portal{Log: log, Codes: qr.NewReader(picturesAtOnce)}
+	p := &portal.Portal{Log: log, Codes: qr.NewReader(picturesAtOnce), Sender: hooks.New(nil, log)}
+	defer p.Sender.Close()
 	var air commissioner.Bluetooth
 	if c.Bluetooth != noBluetooth {
 		b, err := openBluetooth(c.Bluetooth, c.Radio, log)
@@ -193,6 +195,7 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 		log.Warn("devices are not known by what they said before", "err", err)
 	}
 	wg.Go(func() { p.KeepNodes(ctx, nodesFile(g)) })
+	wg.Go(func() { p.Alert(ctx) })
 	handler := p.Handler()
 	gateway.Handle("/api/v1/", portal.ForGateways(handler))
 	front.ready(portal.ForLocal(handler))

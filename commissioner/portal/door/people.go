@@ -329,3 +329,23 @@ func (d *Door) Accept(ctx context.Context, invitation, name, password, label str
 	}
 	return opened, err
 }
+
+const hookPurpose = "gatehouse hook %s"
+
+// SealHook seals where a program is told what happens.
+func (d *Door) SealHook(ctx context.Context, name string, plain []byte) ([]byte, error) {
+	secret, err := d.Secret(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return seal.Suite(d.Ledger.State().SealSuite()).Secrets().Seal(d.Random, secret, fmt.Sprintf(hookPurpose, name), plain)
+}
+
+// OpenHook opens it. Erase it.
+func (d *Door) OpenHook(ctx context.Context, h *fabric.Hook) (seal.Secret, error) {
+	secret, err := d.Secret(ctx)
+	if err != nil {
+		return seal.Secret{}, err
+	}
+	return seal.Open(secret, fmt.Sprintf(hookPurpose, h.Name), h.Sealed)
+}

@@ -57,6 +57,27 @@ func TestHasherIsBounded(t *testing.T) {
 	})
 }
 
+// TestNobodyCostsAsMuch: a name that nobody has, and one without a password,
+// take a hash of the same cost as one that somebody has.
+func TestNobodyCostsAsMuch(t *testing.T) {
+	h, c := NewHasher(StandardCost, rand.Reader), New()
+	if err := h.Set(t.Context(), c, "correct horse battery"); err != nil {
+		t.Fatal(err)
+	}
+	for what, who := range map[string]*Credentials{"somebody": c, "nobody": nil, "without a password": New()} {
+		var took []Cost
+		h.derive = func(_, _ []byte, cost Cost) []byte {
+			took = append(took, cost)
+			return make([]byte, hashSize)
+		}
+		_, err := h.Check(t.Context(), who, "wrong horse battery")
+		var f *commissioner.Failure
+		if !errors.As(err, &f) || f.Code != CodeWrong || len(took) != 1 || took[0] != StandardCost {
+			t.Errorf("%s: %v, hashes %v", what, err, took)
+		}
+	}
+}
+
 func TestHasherIsNotWaitedForForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHasher(StandardCost, rand.Reader)
