@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/portal/login"
