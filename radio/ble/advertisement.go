@@ -31,24 +31,31 @@ func Commissionable(data []byte) (ad radio.Advertisement, ok bool) {
 		}
 		var structure []byte
 		structure, data = data[1:1+size], data[1+size:]
-		if size < 3+serviceDataLen || structure[0] != typeServiceData16 || binary.LittleEndian.Uint16(structure[1:]) != ServiceUUID {
+		if size < 3 || structure[0] != typeServiceData16 || binary.LittleEndian.Uint16(structure[1:]) != ServiceUUID {
 			continue
 		}
-		b := structure[3:]
-		if b[0] != opcodeCommissionable {
-			continue
+		if ad, ok = ServiceData(structure[3:]); ok {
+			return ad, true
 		}
-		return radio.Advertisement{
-			Kind:             radio.Commissionable,
-			Discriminator:    binary.LittleEndian.Uint16(b[1:]) & maskDiscriminator,
-			HasDiscriminator: true,
-			Vendor:           binary.LittleEndian.Uint16(b[3:]),
-			Product:          binary.LittleEndian.Uint16(b[5:]),
-			AdditionalData:   b[7]&flagAdditionalData != 0,
-			Extended:         b[7]&flagExtended != 0,
-		}, true
 	}
 	return ad, false
+}
+
+// ServiceData reads the service data of Matter's service alone. ok is false
+// when it is not of a device that can be commissioned.
+func ServiceData(b []byte) (ad radio.Advertisement, ok bool) {
+	if len(b) < serviceDataLen || b[0] != opcodeCommissionable {
+		return ad, false
+	}
+	return radio.Advertisement{
+		Kind:             radio.Commissionable,
+		Discriminator:    binary.LittleEndian.Uint16(b[1:]) & maskDiscriminator,
+		HasDiscriminator: true,
+		Vendor:           binary.LittleEndian.Uint16(b[3:]),
+		Product:          binary.LittleEndian.Uint16(b[5:]),
+		AdditionalData:   b[7]&flagAdditionalData != 0,
+		Extended:         b[7]&flagExtended != 0,
+	}, true
 }
 
 // Advertising is the inverse of Commissionable: the data a device advertises,
