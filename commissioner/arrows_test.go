@@ -48,6 +48,7 @@ var forbidden = []struct{ from, to, why string }{
 	{"commissioner/portal/webpki", "commissioner/portal/login", "the page's certificate stands for itself"},
 	{"commissioner/keeper", "radio/ble/goble", "packets from the air crash go-ble: it stays in the radio's process"},
 	{"radio/ble/wire", "radio/ble/goble", "the daemon's side knows no Bluetooth library"},
+	{"radio/ble/proxy", "radio/ble/goble", "a proxy has its own Bluetooth, out of our reach"},
 	{"radio/ble", "radio/radiotest", "production code breaks no network"},
 	{"radio/btp", "radio/radiotest", "production code breaks no network"},
 	{"radio/btp", "radio/ble", "the transport's machine knows no Bluetooth"},

@@ -147,8 +147,9 @@ type home struct {
 	k       *keeper.Keeper
 
 	discovery     *discovery
-	discriminator uint16 // that the device announces
-	air           *air   // nil: there is no Bluetooth
+	discriminator uint16                            // that the device announces
+	air           *air                              // nil: there is no Bluetooth
+	radios        func(*air) commissioner.Bluetooth // by which the gateway has it; nil: it is there itself
 	progress      []commissioner.Progress
 	request       commissioner.PairRequest // beside the code
 	provider      *ota.Provider            // nil: the gateway has no images
@@ -255,6 +256,9 @@ func (h *home) startGateway() {
 	var bluetooth commissioner.Bluetooth
 	if h.air != nil {
 		h.air.h, bluetooth = h, h.air
+		if h.radios != nil {
+			bluetooth = h.radios(h.air)
+		}
 	}
 	h.c = commissioner.New(commissioner.Config{Firmware: h.firmware, Ledger: h.ledger, Discovery: h.discovery, Bluetooth: bluetooth,
 		Authority: &steward.Authority{Ledger: h.ledger, Vault: h.vault},

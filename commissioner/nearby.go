@@ -16,7 +16,7 @@ import (
 // Bluetooth reaches devices that have no network yet.
 type Bluetooth interface {
 	// Scan yields what advertises itself for pairing, again and again, until
-	// ctx ends. The error says why it cannot.
+	// ctx ends, which is no failure. The error says why it cannot, or could not.
 	Scan(ctx context.Context, seen func(radio.Advertisement)) error
 	// Connect opens a connection, whole or not at all.
 	Connect(ctx context.Context, addr radio.Addr) (btp.Bearer, error)
@@ -84,6 +84,9 @@ func (c *Commissioner) Nearby(ctx context.Context, q dnssd.Query, yield func(rad
 		case err = <-failed:
 			failed = nil
 		case <-ctx.Done():
+			if failed != nil { // some know only now that it was in vain
+				err = <-failed
+			}
 			return err
 		}
 	}
