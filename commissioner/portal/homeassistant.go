@@ -105,9 +105,8 @@ func (a *assistant) Identity() hass.Identity {
 	s := a.p.C.Ledger.State()
 	id := hass.Identity{Fabric: s.Home.FabricID, Compressed: cert.CompressedFabricID(a.p.C.CompressedFabric()), Index: 1, Administrator: s.Home.GatewayCAT.Subject(),
 		Node: cert.NewCAT(s.Home.GatewayCAT.Group(), controllerTag).Subject()}
-	if a.p.Radio != nil {
-		id.Bluetooth = true
-	}
+	id.BluetoothProxy = a.p.Proxies != nil
+	id.Bluetooth = a.p.Radio != nil || id.BluetoothProxy
 	return id
 }
 

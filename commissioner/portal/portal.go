@@ -24,6 +24,7 @@ import (
 	"gatehouse/commissioner/portal/login"
 	"gatehouse/commissioner/portal/qr"
 	"gatehouse/firmware/library"
+	"gatehouse/radio/ble/proxy"
 )
 
 // maxBody bounds a request. The largest is the import of a trust store.
@@ -42,6 +43,8 @@ type Portal struct {
 	Log     *slog.Logger
 	// Radio tells how Bluetooth fares; nil: there is none.
 	Radio func() *Radio
+	// Proxies takes other people's Bluetooth in at /ble; nil: there is none.
+	Proxies *proxy.Server
 
 	// Web is this gateway's web page; nil: it serves none.
 	Web Web
@@ -153,6 +156,8 @@ type Status struct {
 	Devices int    `json:"devices"`
 	Index   uint64 `json:"index"`
 	Radio   *Radio `json:"bluetooth,omitempty"`
+	// Proxies are the names of the Bluetooth proxies that are connected.
+	Proxies []string `json:"bluetooth_proxies,omitempty"`
 }
 
 // Radio is how the Bluetooth radio's process fares.
@@ -171,6 +176,11 @@ func (p *Portal) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	if p.Radio != nil {
 		status.Radio = p.Radio()
+	}
+	if p.Proxies != nil {
+		for _, r := range p.Proxies.Radios() {
+			status.Proxies = append(status.Proxies, r.Name())
+		}
 	}
 	return reply(w, status)
 }

@@ -163,8 +163,18 @@ func (p *Portal) Handler() http.Handler {
 		promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 		return nil
 	}))
+	if p.Proxies != nil {
+		mux.HandleFunc("GET /ble", p.allowed(proxying, func(w http.ResponseWriter, r *http.Request) error {
+			p.Proxies.ServeHTTP(w, r)
+			return nil
+		}))
+	}
 	return mux
 }
+
+// proxying is lending the gateway a radio: what goes over it is sealed from end
+// to end.
+var proxying = arrange
 
 // allowed does what h does for those who may. It says for whom in the audit
 // trail.
@@ -269,4 +279,4 @@ func isAssistant(path string) bool {
 }
 
 // isAPI tells the API's paths from pages.
-func isAPI(path string) bool { return strings.HasPrefix(path, "/api/") || path == "/metrics" }
+func isAPI(path string) bool { return strings.HasPrefix(path, "/api/") || path == "/metrics" || path == "/ble" }

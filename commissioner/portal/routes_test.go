@@ -80,7 +80,7 @@ func TestMatrix(t *testing.T) {
 		return done
 	}
 	var lines []string
-	for _, route := range append(p.routes(), route{pattern: "GET /metrics", act: review}) {
+	for _, route := range append(p.routes(), route{pattern: "GET /metrics", act: review}, route{pattern: "GET /ble", act: proxying}) {
 		line := []byte(nil)
 		for _, c := range callers {
 			fresh := c.who

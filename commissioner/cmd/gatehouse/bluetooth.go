@@ -11,11 +11,45 @@ import (
 	"gatehouse/commissioner/portal"
 	"gatehouse/radio"
 	"gatehouse/radio/ble"
+	"gatehouse/radio/ble/proxy"
+	"gatehouse/radio/ble/several"
 	"gatehouse/radio/btp"
 )
 
 // noBluetooth is the adapter of a gateway that is to have none.
 const noBluetooth = "none"
+
+// radios are what a gateway has of Bluetooth: its own adapter, if any, and
+// other people's proxies.
+type radios struct {
+	*several.Several
+	own     *bluetooth // nil: it has none
+	proxies *proxy.Server
+}
+
+var _ commissioner.Bluetooth = (*radios)(nil)
+
+func openRadios(hci, socket string, log *slog.Logger) (*radios, error) {
+	r := &radios{Several: several.New(clock)}
+	r.proxies = proxy.New(proxy.Config{Now: clock, Log: log, Joined: func(p *proxy.Radio) func() { return r.Add(p.Name(), p) }})
+	if hci == noBluetooth {
+		return r, nil
+	}
+	var err error
+	if r.own, err = openBluetooth(hci, socket, log); err != nil {
+		return nil, err
+	}
+	r.Add(hci, r.own)
+	return r, nil
+}
+
+// Close ends everything under way.
+func (r *radios) Close() {
+	r.proxies.Close()
+	if r.own != nil {
+		r.own.Close()
+	}
+}
 
 // bluetooth is the radio process as the commissioner sees it.
 type bluetooth struct{ *ble.Radio }
@@ -54,8 +88,6 @@ func (b *bluetooth) Connect(ctx context.Context, addr radio.Addr) (btp.Bearer, e
 	}
 	return c, nil
 }
-
-var _ commissioner.Bluetooth = (*bluetooth)(nil)
 
 // status is how the radio process fares.
 func (b *bluetooth) status() *portal.Radio {

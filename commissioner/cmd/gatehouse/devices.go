@@ -30,6 +30,9 @@ func (*statusCmd) Run(ctx context.Context, g *globals) error {
 		default:
 			fmt.Printf("Bluetooth is down: %s\n", r.Reason)
 		}
+		for _, name := range s.Proxies {
+			fmt.Println("Bluetooth by way of", name)
+		}
 	})
 }
 

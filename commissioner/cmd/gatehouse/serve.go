@@ -145,16 +145,15 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 		return err
 	}
 	defer manager.Close()
-	p := &portal.Portal{Log: log, Codes: qr.NewReader(picturesAtOnce), Sender: hooks.New(nil, log)}
+	air, err := openRadios(c.Bluetooth, c.Radio, log)
+	if err != nil {
+		return err
+	}
+	defer air.Close()
+	p := &portal.Portal{Log: log, Codes: qr.NewReader(picturesAtOnce), Sender: hooks.New(nil, log), Proxies: air.proxies}
 	defer p.Sender.Close()
-	var air commissioner.Bluetooth
-	if c.Bluetooth != noBluetooth {
-		b, err := openBluetooth(c.Bluetooth, c.Radio, log)
-		if err != nil {
-			return err
-		}
-		defer b.Close()
-		air, p.Radio = b, b.status
+	if air.own != nil {
+		p.Radio = air.own.status
 	}
 	mode, release, err := c.front.open(button.GPIO{})
 	if err != nil {

@@ -173,10 +173,11 @@ func (s *Server) join(ws *websocket.Conn, from string) *Radio {
 		return nil
 	}
 	s.number++
-	if host, _, err := net.SplitHostPort(from); err == nil {
-		from = host
+	name := fmt.Sprintf("proxy %d", s.number)
+	if host, _, err := net.SplitHostPort(from); err == nil { // over a unix socket there is none
+		name += " at " + host
 	}
-	r := newRadio(ws, fmt.Sprintf("proxy %d at %.60s", s.number, from), s.cfg)
+	r := newRadio(ws, name, s.cfg)
 	s.radios = append(s.radios, r)
 	return r
 }

@@ -46,7 +46,8 @@ func newRadio(ws *websocket.Conn, name string, cfg Config) *Radio {
 		pending: map[uint32]chan reply{}, conns: map[uint16]*Conn{}, scans: map[*scan]bool{}}
 }
 
-// Name is what a person may know the proxy by: a number and where it is.
+// Name is what a person may know the proxy by: a number and, where it came
+// over a network, its address.
 func (r *Radio) Name() string { return r.name }
 
 // run reads what the proxy says until one of the two ends.
