@@ -104,11 +104,20 @@ func (p *Portal) beginAuthenticator(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	picture, err := qr.SVG(e.URL(p.C.Ledger.State().Home.Name, who.Name), "code for your authenticator app")
+	drawn, err := picture(e.URL(p.C.Ledger.State().Home.Name, who.Name), "code for your authenticator app")
 	if err != nil {
 		return err
 	}
-	return reply(w, NewAuthenticator{"data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString([]byte(picture)), e.Typed()})
+	return reply(w, NewAuthenticator{drawn, e.Typed()})
+}
+
+// picture is a QR code as data: of SVG. Who sees it sees the text.
+func picture(text, title string) (string, error) {
+	svg, err := qr.SVG(text, title)
+	if err != nil {
+		return "", err
+	}
+	return "data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString([]byte(svg)), nil
 }
 
 // Code is a one-time code.
@@ -224,19 +233,27 @@ type NewToken struct {
 const maxTokenDays = 3650
 
 func (p *Portal) giveToken(w http.ResponseWriter, r *http.Request) error {
-	var req TokenRequest
 	who, _, err := p.self(r)
-	if err == nil {
-		err = decode(r, &req)
-	}
 	if err != nil {
+		return err
+	}
+	return p.token(w, r, who.Person)
+}
+
+func (p *Portal) giveTokenFor(w http.ResponseWriter, r *http.Request) error {
+	return p.token(w, r, r.PathValue("id"))
+}
+
+func (p *Portal) token(w http.ResponseWriter, r *http.Request, person string) error {
+	var req TokenRequest
+	if err := decode(r, &req); err != nil {
 		return err
 	}
 	role, ok := fabric.ParseRole(req.Role)
 	if !ok || req.Days < 0 || req.Days > maxTokenDays {
 		return invalid(errors.New("a token has a role, and lasts for up to ten years or until it is taken away"))
 	}
-	o, err := p.D.GiveToken(r.Context(), who.Person, req.Name, role, time.Duration(req.Days)*24*time.Hour)
+	o, err := p.D.GiveToken(r.Context(), person, req.Name, role, time.Duration(req.Days)*24*time.Hour)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,9 @@ package portal
 import (
 	"errors"
 	"io"
+	"mime"
 	"net/http"
+	"strings"
 
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/portal/qr"
@@ -28,9 +30,25 @@ type CodeDevice struct {
 	Discriminator string `json:"discriminator"`
 }
 
+// maxCodeText bounds a code that is given as text, in octets.
+const maxCodeText = 4 << 10
+
 // readCodes finds the setup codes in a JPEG or PNG picture. What is no setup
-// code is left aside. Neither the picture nor a code is kept.
+// code is left aside. A code as text/plain, which a browser read or a person
+// typed, is told of, or what is wrong with it. Neither the picture nor a code is
+// kept.
 func (p *Portal) readCodes(w http.ResponseWriter, r *http.Request) error {
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "text/plain" {
+		text, err := io.ReadAll(io.LimitReader(r.Body, maxCodeText))
+		if err != nil {
+			return invalid(err)
+		}
+		code, err := setupCode(strings.TrimSpace(string(text)))
+		if err != nil {
+			return err
+		}
+		return reply(w, Codes{[]SetupCode{code}})
+	}
 	picture, err := io.ReadAll(r.Body)
 	if err != nil {
 		return invalid(err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gatehouse/commissioner"
+	"gatehouse/commissioner/keeper"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 )
@@ -216,6 +217,12 @@ type WindowRequest struct {
 	Seconds int `json:"seconds"`
 }
 
+// Shared is a device's code for another controller. It holds a passcode.
+type Shared struct {
+	keeper.Share
+	Picture string `json:"picture"` // of the QR code, as data: of SVG
+}
+
 func (p *Portal) openWindow(w http.ResponseWriter, r *http.Request) error {
 	var req WindowRequest
 	d, err := p.request(r, &req)
@@ -228,7 +235,11 @@ func (p *Portal) openWindow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return reply(w, share)
+	picture, err := picture(share.QR, "code for another app")
+	if err != nil {
+		return err
+	}
+	return reply(w, Shared{*share, picture})
 }
 
 // Closed is the answer to DELETE of a window.

@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/cluster/wire"
 	"gatehouse/commissioner/keeper"
+	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/commissioner/portal/door"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
@@ -40,6 +41,38 @@ func (p *Portal) deviceState(w http.ResponseWriter, r *http.Request) error {
 		if value, err := data.JSON(); err == nil {
 			out.Values[path.String()] = value
 		}
+	}
+	return reply(w, out)
+}
+
+// shown are the clusters that a list of devices shows at a glance: what they are,
+// whether they are on and how much, and what they measure or lock.
+var shown = map[interaction.ClusterID]bool{0x0006: true, 0x0008: true, 0x001D: true, 0x0045: true, 0x0101: true, 0x0402: true, 0x0405: true, 0x0406: true}
+
+// DeviceStates are those of all devices, with only what a list shows: none of
+// endpoint 0, and no more than what was at hand when it was asked for.
+type DeviceStates struct {
+	States []DeviceState `json:"states"`
+}
+
+func (p *Portal) deviceStates(w http.ResponseWriter, r *http.Request) error {
+	out := DeviceStates{[]DeviceState{}}
+	for n := range p.C.Ledger.State().Devices {
+		said, ok := p.K.Nodes.Get(n)
+		if !ok {
+			continue
+		}
+		v := DeviceState{Node: n.String(), Available: said.Available, Since: moment(said.Since), Heard: moment(said.Heard), Values: make(map[string]json.RawMessage)}
+		for path, data := range said.Values {
+			// Attribute 0 of each tells what is shown.
+			if path.Endpoint == 0 || !shown[path.Cluster] || path.Attribute > 0 {
+				continue
+			}
+			if value, err := data.JSON(); err == nil {
+				v.Values[path.String()] = value
+			}
+		}
+		out.States = append(out.States, v)
 	}
 	return reply(w, out)
 }

@@ -62,6 +62,10 @@ type Invitation struct {
 	// Fingerprint is of the certificate of the authority of these addresses,
 	// SHA-256.
 	Fingerprint string `json:"fingerprint,omitempty"`
+	// Link is what is scanned: the first address with the invitation, which stays
+	// in the browser; and a picture of it, as data: of SVG. Empty: no page.
+	Link    string `json:"link,omitempty"`
+	Picture string `json:"picture,omitempty"`
 }
 
 func (p *Portal) invite(w http.ResponseWriter, r *http.Request) error {
@@ -91,6 +95,12 @@ func (p *Portal) invitation(w http.ResponseWriter, r *http.Request, id, name str
 	out := Invitation{Person: viewPerson(i.Person, door.From(r.Context())), Secret: i.Secret, Ends: i.Ends.UTC(), Addresses: []string{}}
 	if p.Web != nil {
 		out.Addresses, out.Fingerprint = p.Web.Addresses(), p.Web.Fingerprint()
+	}
+	if len(out.Addresses) > 0 {
+		out.Link = out.Addresses[0] + "/welcome#" + i.Secret
+		if out.Picture, err = picture(out.Link, "invitation"); err != nil {
+			return err
+		}
 	}
 	return reply(w, out)
 }

@@ -13,7 +13,6 @@ import (
 	"gatehouse/cluster"
 	"gatehouse/cluster/wire"
 	"gatehouse/commissioner"
-	"gatehouse/commissioner/keeper"
 	"gatehouse/commissioner/portal/door"
 	"gatehouse/commissioner/portal/qr"
 	"gatehouse/fabric"
@@ -75,6 +74,7 @@ func (p *Portal) routes() []route {
 		{"PATCH /api/v1/people/{id}", critical, "Say what somebody is called and may do", PersonRequest{}, Person{}, p.changePerson},
 		{"DELETE /api/v1/people/{id}", critical, "Take somebody out", nil, Done{}, p.removePerson},
 		{"POST /api/v1/people/{id}/invitation", critical, "Invite somebody anew, who cannot log in any more; ends their sessions", nil, Invitation{}, p.inviteAgain},
+		{"POST /api/v1/people/{id}/tokens", own, "Give a program a token for somebody, over the gateway's own socket", TokenRequest{}, NewToken{}, p.giveTokenFor},
 		{"DELETE /api/v1/people/{id}/passes/{pass}", administer, "End somebody's session, or take a token back", nil, Done{}, p.endPass},
 		{"GET /api/v1/approval", look, "Who may let devices in beside administrators", nil, Approval{}, p.approval},
 		{"PUT /api/v1/approval", critical, "Say who may", Approval{}, Approval{}, p.setApproval},
@@ -119,11 +119,12 @@ func (p *Portal) routes() []route {
 		{"POST /api/v1/devices/{node}/write", arrange, "Write an attribute", WriteRequest{}, Written{}, p.guarded(p.atOwner(p.write))},
 		{"POST /api/v1/devices/{node}/invoke", operate, "Invoke a command", InvokeRequest{}, Invoked{}, p.guarded(p.atOwner(p.invoke))},
 		{"POST /api/v1/devices/{node}/subscribe", arrange, "Hear every change of attributes and events", SubscribeRequest{}, lines(Report{}), p.atOwner(p.subscribe)},
-		{"POST /api/v1/devices/{node}/window", admit, "Share a device: let another controller pair it for a while", WindowRequest{}, keeper.Share{}, p.atOwner(p.forMember(p.openWindow))},
+		{"POST /api/v1/devices/{node}/window", admit, "Share a device: let another controller pair it for a while", WindowRequest{}, Shared{}, p.atOwner(p.forMember(p.openWindow))},
 		{"DELETE /api/v1/devices/{node}/window", approve, "No longer share it", nil, Closed{}, p.atOwner(p.closeWindow)},
 		{"POST /api/v1/devices/{node}/update", administer, "Update a device's software; told as it goes", nil, lines(Update{}), p.atOwner(p.forMember(p.update))},
 		{"GET /api/v1/devices/{node}/networks", review, "The networks a device was told of", nil, DeviceNetworks{}, p.atOwner(p.deviceNetworks)},
 		{"POST /api/v1/devices/{node}/networks", administer, "Change them", ChangeNetworks{}, DeviceNetworks{}, p.atOwner(p.forMember(p.changeDeviceNetworks))},
+		{"GET /api/v1/states", look, "What all devices last said, as far as a list shows it", nil, DeviceStates{}, p.deviceStates},
 		{"GET /api/v1/nodes", own, "What this gateway's devices say, for other gateways", nil, octets, p.feedNodes},
 		{"GET /api/v1/firmware", review, "What software devices may run, and what is known of it", nil, Firmware{}, p.firmware},
 		{"PUT /api/v1/firmware/policy", critical, "Say what devices may run", SetFirmwarePolicy{}, Firmware{}, p.setFirmwarePolicy},
@@ -279,4 +280,6 @@ func isAssistant(path string) bool {
 }
 
 // isAPI tells the API's paths from pages.
-func isAPI(path string) bool { return strings.HasPrefix(path, "/api/") || path == "/metrics" || path == "/ble" }
+func isAPI(path string) bool {
+	return strings.HasPrefix(path, "/api/") || path == "/metrics" || path == "/ble"
+}

@@ -20,6 +20,7 @@ type peopleCmds struct {
 	Invite peopleInviteCmd `cmd:"" help:"Invite somebody, or anew who cannot log in any more."`
 	Role   peopleRoleCmd   `cmd:"" help:"Say what somebody may do."`
 	Remove peopleRemoveCmd `cmd:"" help:"Take somebody out, and end their sessions and tokens."`
+	Token  peopleTokenCmd  `cmd:"" help:"Give a program, such as Home Assistant, a token for somebody."`
 	May    peopleMayCmd    `cmd:"" help:"Say who may let devices in beside administrators."`
 }
 
@@ -101,17 +102,8 @@ func (c *invitation) ask(ctx context.Context, g *globals, path string, body any)
 	return err
 }
 
-// address is what an invitation's code holds. What follows # is sent to nobody:
-// it stays in the browser until it is used.
-func address(i portal.Invitation) string {
-	if len(i.Addresses) == 0 {
-		return ""
-	}
-	return i.Addresses[0] + "/welcome#" + i.Secret
-}
-
 func (c *invitation) show(i portal.Invitation) error {
-	at := address(i)
+	at := i.Link // what follows # is sent to nobody: it stays in the browser until it is used
 	if at == "" {
 		return &commissioner.Failure{Code: "web-not-served", Message: "this gateway serves no web page", Remedy: "start it with `gatehouse serve --https :443`, and invite again"}
 	}
@@ -204,4 +196,22 @@ type peopleMayCmd struct {
 
 func (c *peopleMayCmd) Run(ctx context.Context, g *globals) error {
 	return ask(ctx, g, "PUT", "approval", portal.Approval{Role: c.Role}, func(a portal.Approval) { fmt.Printf("devices are let in by: %s\n", a.Role) })
+}
+
+type peopleTokenCmd struct {
+	who
+	Program string `arg:"" help:"What the program is called."`
+	Role    string `help:"What the program may do at most." enum:"guest,resident,auditor,administrator" default:"resident"`
+	Days    int    `help:"How long it holds; 0: until it is taken back."`
+}
+
+func (c *peopleTokenCmd) Run(ctx context.Context, g *globals) error {
+	path, err := c.path(ctx, g)
+	if err != nil {
+		return err
+	}
+	return ask(ctx, g, "POST", path+"/tokens", portal.TokenRequest{Name: c.Program, Role: c.Role, Days: c.Days}, func(t portal.NewToken) {
+		fmt.Println("It is shown once:", t.Secret)
+		fmt.Printf("Home Assistant's Matter integration takes the address wss://gatehouse:%s@gatehouse.local/ws\n", t.Secret)
+	})
 }

@@ -25,6 +25,7 @@ import (
 	"gatehouse/commissioner/matter/securechannel"
 	"gatehouse/commissioner/ota"
 	"gatehouse/commissioner/portal"
+	"gatehouse/commissioner/portal/app"
 	"gatehouse/commissioner/portal/hooks"
 	"gatehouse/commissioner/portal/qr"
 	"gatehouse/firmware/library"
@@ -207,7 +208,8 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 			assistant.Close(limit)
 		}()
 		wg.Go(func() {
-			if err := web.serve(ctx, handler, api, http.NotFoundHandler()); err != nil && ctx.Err() == nil {
+			pages := app.New(app.Config{API: handler, Authority: web.authority.Load, Log: log})
+			if err := web.serve(ctx, handler, api, pages); err != nil && ctx.Err() == nil {
 				log.Error("the web page is no longer served", "err", err)
 			}
 		})
