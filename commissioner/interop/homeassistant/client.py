@@ -50,7 +50,7 @@ class Session:
         self.came = asyncio.Event()
 
     async def __aenter__(self):
-        self.http = aiohttp.ClientSession()
+        self.http = self.session()
         self.client = MatterClient(self.url, self.http)
         self.client.subscribe_events(self.told)
         ready = asyncio.Event()
@@ -61,6 +61,9 @@ class Session:
             await self.listening
         check(ready.is_set(), "the server does not answer start_listening")
         return self
+
+    def session(self):
+        return aiohttp.ClientSession()
 
     async def __aexit__(self, *_):
         await self.client.disconnect()
@@ -370,4 +373,5 @@ async def main(url, code="34970112332", patient="patient"):
     say(ids=state["ids"])
 
 
-asyncio.run(main(*sys.argv[1:]))
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

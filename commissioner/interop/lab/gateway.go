@@ -28,6 +28,12 @@ type Gateway struct {
 	Proc  *Proc // its daemon, nil: not running
 }
 
+// ServeWith has the host's gateway started with more flags.
+func (h *Host) ServeWith(flags ...string) *Host {
+	h.serve = flags
+	return h
+}
+
 // Gateway founds a home on the host that trusts matter.js's and our own
 // virtual test devices, and starts its daemon.
 func (h *Host) Gateway(ctx context.Context, bin string) (*Gateway, error) {
@@ -93,7 +99,7 @@ func (g *Gateway) Serve(ctx context.Context) (err error) {
 	if g.air != nil {
 		start = func(args ...string) (*Proc, error) { return g.host.StartOn(g.air, nil, g.bin, args...) }
 	}
-	if g.Proc, err = start("--state", g.State, "serve"); err != nil {
+	if g.Proc, err = start(append([]string{"--state", g.State, "serve"}, g.host.serve...)...); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)

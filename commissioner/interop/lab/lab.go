@@ -134,11 +134,12 @@ func (n *Net) ip(words ...string) error {
 // Host is one host on the link: it has a link-local and a unique local
 // address.
 type Host struct {
-	net  *Net
-	name string // of its namespace
-	port string // of the link that leads to it
-	addr string // unique local
-	Dir  string // for its files
+	net   *Net
+	name  string   // of its namespace
+	port  string   // of the link that leads to it
+	addr  string   // unique local
+	Dir   string   // for its files
+	serve []string // more flags of a gateway
 }
 
 // Host adds a host.
