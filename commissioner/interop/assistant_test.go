@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,54 @@ func assist(t *testing.T, ctx context.Context, g *lab.Gateway) (a assisted) {
 		t.Fatalf("the page is at %q", invited.Addresses)
 	}
 	return assisted{"wss://home:" + token.Secret + "@gatehouse.local:8443/ws", invited.Fingerprint, invited.Addresses[1]}
+}
+
+// TestGatewayHomeAssistant has Home Assistant's client give all commands to a
+// gateway, with a matter.js light.
+func TestGatewayHomeAssistant(t *testing.T) {
+	t.Parallel()
+	python := homeAssistant(t)
+	ctx := within(t, limit)
+	n := network(t)
+	g, err := host(t, n, "gate").ServeWith("--https", ":8443").Gateway(ctx, gatehouseBin)
+	check(t, err)
+	lights, err := host(t, n, "light").Lights(ctx, lab.LightConfig{Name: "light", Count: 1, Discriminator: 3840})
+	check(t, err)
+	a := assist(t, ctx, g)
+	dir, err := lab.Dir()
+	check(t, err)
+	client, err := host(t, n, "assistant").Start(nil, python, filepath.Join(dir, "homeassistant", "client.py"), "-", lights[0].Manual, "hasty")
+	check(t, err)
+	here := strings.Replace(a.url, "gatehouse.local:8443", strings.TrimPrefix(a.address, "https://"), 1)
+	for _, line := range []string{here, a.fingerprint, a.address} {
+		check(t, client.Say(line))
+	}
+	steps := 0
+	err = client.Event(ctx, func(line json.RawMessage) bool {
+		var e struct {
+			Step, Want string
+			MS         int
+			IDs        json.RawMessage
+		}
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		switch {
+		case e.Want == "shutdown":
+			check(t, g.Proc.Stop())
+			check(t, client.Say("done"))
+		case e.Want != "": // only a home in memory does it
+			check(t, client.Say("skip"))
+		case e.Step != "":
+			t.Logf("%s: %d ms", e.Step, e.MS)
+			steps++
+		}
+		return e.IDs != nil
+	})
+	const all = 19
+	if err != nil || steps != all {
+		t.Errorf("of %d steps %d were taken: %v\n%s", all, steps, err, client.Log())
+	}
 }
 
 // TestHomeAssistantLosesGateway has Home Assistant's client pair a matter.js

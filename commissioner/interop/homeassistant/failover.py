@@ -12,14 +12,10 @@ It speaks as client.py does. At "lose" the home loses the gateway.
 """
 
 import asyncio
-import hashlib
-import re
 import socket
-import ssl
 import struct
 import sys
 import time
-import urllib.request
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -27,7 +23,7 @@ from chip.clusters import Objects as clusters
 from matter_server.client.exceptions import MatterClientException
 from matter_server.common.models import APICommand, EventType
 
-from client import Session, check, say, want
+from client import Session, check, say, trust, want
 
 LINK = "eth0"
 AAAA, IN = 28, 1
@@ -76,22 +72,7 @@ class Multicast(AbstractResolver):
         pass
 
 
-def trust(address, fingerprint):
-    """As a person does who compares the fingerprint once."""
-    blind = ssl.create_default_context()
-    blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
-    with urllib.request.urlopen(address + "/ca.pem", context=blind) as answer:
-        pem = answer.read().decode()
-    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
-    check(digest == re.sub("[^0-9a-f]", "", fingerprint.lower()), "another authority", digest)
-    return ssl.create_default_context(cadata=pem)
-
-
 class Home(Session):
-    def __init__(self, url, tls):
-        super().__init__(url)
-        self.tls = tls
-
     def session(self):
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=Multicast(), ssl=self.tls, use_dns_cache=False))
 
@@ -101,7 +82,7 @@ async def toggled(s, node):
     on = known.get_attribute_value(1, None, clusters.OnOff.Attributes.OnOff)
     s.events.clear()
     await s.client.send_device_command(node, 1, clusters.OnOff.Commands.Toggle())
-    check(await s.event(EventType.ATTRIBUTE_UPDATED) is not on)
+    await s.event(EventType.ATTRIBUTE_UPDATED, lambda v: v is not on)
 
 
 async def ids(s):
