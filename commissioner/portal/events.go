@@ -54,7 +54,10 @@ func (p *Portal) events(w http.ResponseWriter, r *http.Request) error {
 		}
 	})
 	defer stop()
-	changed := p.M.Watch(r.Context())
+	var changed <-chan struct{}
+	if p.M != nil {
+		changed = p.M.Watch(r.Context())
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	out := &eventStream{w: w, control: http.NewResponseController(w)}
