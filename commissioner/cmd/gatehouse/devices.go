@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -58,6 +60,8 @@ func (c *devicesCmd) Run(ctx context.Context, g *globals) error {
 
 type deviceCmds struct {
 	Show      deviceShowCmd      `cmd:"" help:"Show a device."`
+	State     deviceStateCmd     `cmd:"" help:"Show what a device last said, without asking it."`
+	Place     devicePlaceCmd     `cmd:"" help:"Say in which room a device is."`
 	Read      deviceReadCmd      `cmd:"" help:"Read attributes or events."`
 	Write     deviceWriteCmd     `cmd:"" help:"Write an attribute."`
 	Invoke    deviceInvokeCmd    `cmd:"" help:"Invoke a command."`
@@ -182,6 +186,33 @@ type deviceRenameCmd struct {
 
 func (c *deviceRenameCmd) Run(ctx context.Context, g *globals) error {
 	return ask(ctx, g, "PATCH", c.path(""), portal.Rename{Name: &c.Name}, func(d portal.Device) { fmt.Println("renamed to", d.Name) })
+}
+
+type deviceStateCmd struct{ target }
+
+func (c *deviceStateCmd) Run(ctx context.Context, g *globals) error {
+	return ask(ctx, g, "GET", c.path("/state"), nil, func(s portal.DeviceState) {
+		switch {
+		case s.Since == nil:
+			fmt.Println("it has not said anything yet")
+		case s.Available:
+			fmt.Println("it answers, since", s.Since.Local().Format(time.DateTime))
+		default:
+			fmt.Println("it does not answer, since", s.Since.Local().Format(time.DateTime))
+		}
+		for _, path := range slices.Sorted(maps.Keys(s.Values)) {
+			fmt.Printf("%s\t%s\n", path, s.Values[path])
+		}
+	})
+}
+
+type devicePlaceCmd struct {
+	target
+	Room string `arg:"" help:"The room; empty: none."`
+}
+
+func (c *devicePlaceCmd) Run(ctx context.Context, g *globals) error {
+	return ask(ctx, g, "PATCH", c.path(""), portal.Rename{Room: &c.Room}, func(d portal.Device) { fmt.Printf("%s is in %q\n", d.Name, d.Room) })
 }
 
 type deviceRemoveCmd struct {
