@@ -3,6 +3,7 @@ package hass_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"reflect"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/portal/hass"
 	"gatehouse/commissioner/portal/hass/hasstest"
+	"gatehouse/fabric/cert"
 )
 
 // arguments are, of each command, some that it takes in the home of commands.
@@ -403,13 +405,13 @@ func TestUpload(t *testing.T) {
 		}
 		return ticket.ID
 	}
-	post := func(method, id, user, body string) (int, string) {
+	post := func(method, id, user string, body io.Reader) (int, string) {
 		t.Helper()
-		req, _ := http.NewRequest(method, r.http.URL+"/ota-upload/"+id, strings.NewReader(body))
+		req, _ := http.NewRequest(method, r.http.URL+"/ota-upload/"+id, body)
 		req.SetBasicAuth(user, "x")
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
-			t.Fatal(err)
+			return 0, err.Error()
 		}
 		defer resp.Body.Close()
 		var answer struct {
@@ -419,6 +421,10 @@ func TestUpload(t *testing.T) {
 		}
 		json.NewDecoder(resp.Body).Decode(&answer)
 		return resp.StatusCode, fmt.Sprint(answer.Code, answer.Message, answer.Source)
+	}
+	// The connection is closed, at times before all of the answer is read.
+	tooLarge := func(status int, answer string) bool {
+		return status == 413 && strings.Contains(answer, "64 MiB") || status == 0
 	}
 	for _, test := range []struct {
 		what, method, user, body string
@@ -430,17 +436,17 @@ func TestUpload(t *testing.T) {
 		{"a put", "PUT", "administer", hasstest.Image, 405, ""},
 		{"another's", "POST", "administer1", hasstest.Image, 400, "101OTA upload id was issued to a different client"},
 	} {
-		if status, answer := post(test.method, initiate(), test.user, test.body); status != test.status || !strings.HasPrefix(answer, test.with) {
+		if status, answer := post(test.method, initiate(), test.user, strings.NewReader(test.body)); status != test.status || !strings.HasPrefix(answer, test.with) {
 			t.Errorf("%s: %d %s", test.what, status, answer)
 		}
 	}
 	id := initiate()
-	post("POST", id, "administer", "nothing")
-	if status, answer := post("POST", id, "administer", hasstest.Image); status != 400 || answer != "101Unknown OTA upload id" {
+	post("POST", id, "administer", strings.NewReader("nothing"))
+	if status, answer := post("POST", id, "administer", strings.NewReader(hasstest.Image)); status != 400 || answer != "101Unknown OTA upload id" {
 		t.Errorf("the second time: %d %s", status, answer)
 	}
 	for _, bad := range []string{"", "00", strings.Repeat("A", 32), strings.Repeat("0", 34), "../" + id} {
-		if status, answer := post("POST", bad, "administer", hasstest.Image); status != 404 && status != 405 {
+		if status, answer := post("POST", bad, "administer", strings.NewReader(hasstest.Image)); status != 404 && status != 405 {
 			t.Errorf("%q: %d %s", bad, status, answer)
 		}
 	}
@@ -450,16 +456,35 @@ func TestUpload(t *testing.T) {
 	c.refused("initiate_ota_upload", "", hass.UploadFailed, "retry")
 	r.clock.pass(time.Minute)
 	id = initiate()
-	req, _ := http.NewRequest("POST", r.http.URL+"/ota-upload/"+id, strings.NewReader(""))
-	req.SetBasicAuth("administer", "x")
-	req.ContentLength = 64<<20 + 1
-	req.Body = http.NoBody
-	if status, answer := post("POST", id, "administer", strings.Repeat("x", 64<<20+1)); status != 413 || !strings.Contains(answer, "64 MiB") {
+	if status, answer := post("POST", id, "administer", strings.NewReader(strings.Repeat("x", 64<<20+1))); !tooLarge(status, answer) {
 		t.Errorf("too large: %d %s", status, answer)
+	}
+	long := io.MultiReader(strings.NewReader(strings.Repeat("x", 64<<20)), strings.NewReader("x")) // it does not say how long
+	if status, answer := post("POST", initiate(), "administer", long); !tooLarge(status, answer) {
+		t.Errorf("too large, as it turns out: %d %s", status, answer)
+	}
+	// While one goes on, its id is no other's.
+	id = initiate()
+	slow, end := io.Pipe()
+	first, storing := make(chan int), make(chan bool, 1)
+	r.home.Slow(func(cert.NodeID) { storing <- true })
+	go func() {
+		status, _ := post("POST", id, "administer", slow)
+		first <- status
+	}()
+	<-storing
+	if status, answer := post("POST", id, "administer", strings.NewReader("x")); status != 400 || answer != "101OTA upload id has already been used" {
+		t.Errorf("beside one that goes on: %d %s", status, answer)
+	}
+	io.WriteString(end, hasstest.Image)
+	end.Close()
+	r.home.Slow(nil)
+	if status := <-first; status != 200 {
+		t.Errorf("beside another with its id: %d", status)
 	}
 	id = initiate()
 	r.clock.pass(time.Minute)
-	if status, answer := post("POST", id, "administer", hasstest.Image); status != 400 || !strings.Contains(answer, "expired") {
+	if status, answer := post("POST", id, "administer", strings.NewReader(hasstest.Image)); status != 400 || !strings.Contains(answer, "expired") {
 		t.Errorf("late: %d %s", status, answer)
 	}
 }

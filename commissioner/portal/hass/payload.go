@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strconv"
-	"strings"
 
 	"gatehouse/commissioner/matter/datamodel/names"
 	"gatehouse/fabric/tlv"
@@ -14,7 +13,7 @@ import (
 // or by name.
 func encodeValue(v any, t names.Type) (tlv.Raw, error) {
 	var w tlv.Writer
-	if err := putTyped(&w, tlv.Anonymous, v, t, "the value", 0); err != nil {
+	if err := putTyped(&w, tlv.Anonymous, v, t, "the value"); err != nil {
 		return nil, err
 	}
 	return w.Bytes(), nil
@@ -28,7 +27,7 @@ func encodeFields(v any, s *names.Struct) (tlv.Raw, error) {
 		return nil, fail(InvalidArguments, "the payload of %s is no object", s.Name)
 	}
 	var w tlv.Writer
-	if err := putStruct(&w, tlv.Anonymous, fields, s, 0); err != nil {
+	if err := putStruct(&w, tlv.Anonymous, fields, s); err != nil {
 		return nil, err
 	}
 	return w.Bytes(), nil
@@ -48,11 +47,9 @@ func encodeGuess(v any) (tlv.Raw, error) {
 	return raw, nil
 }
 
-// putTyped writes one value, which where names in an error.
-func putTyped(w *tlv.Writer, tag tlv.Tag, v any, t names.Type, where string, depth int) error {
-	if depth >= tlv.MaxDepth {
-		return fail(InvalidArguments, "%s is nested too deep", where)
-	}
+// putTyped writes one value, which where names in an error. It goes no deeper
+// than types do, which is not deep.
+func putTyped(w *tlv.Writer, tag tlv.Tag, v any, t names.Type, where string) error {
 	if v == nil {
 		w.Null(tag)
 		return nil
@@ -64,7 +61,7 @@ func putTyped(w *tlv.Writer, tag tlv.Tag, v any, t names.Type, where string, dep
 		}
 		w.Array(tag)
 		for _, one := range list {
-			if err := putTyped(w, tlv.Anonymous, one, t.Element(), where, depth+1); err != nil {
+			if err := putTyped(w, tlv.Anonymous, one, t.Element(), where); err != nil {
 				return err
 			}
 		}
@@ -76,7 +73,7 @@ func putTyped(w *tlv.Writer, tag tlv.Tag, v any, t names.Type, where string, dep
 		if !ok {
 			return fail(InvalidArguments, "%s is no object", where)
 		}
-		return putStruct(w, tag, fields, t.Struct, depth)
+		return putStruct(w, tag, fields, t.Struct)
 	}
 	if !putScalar(w, tag, v, t.Kind) {
 		return fail(InvalidArguments, "%s is no %s", where, kinds[t.Kind])
@@ -137,7 +134,7 @@ func putScalar(w *tlv.Writer, tag tlv.Tag, v any, kind names.Kind) bool {
 // A field that may be absent but not null is absent if it is null, and so is
 // one of which nobody knows: clients send null for what they leave out. The
 // fabric's index is the device's to fill in.
-func putStruct(w *tlv.Writer, tag tlv.Tag, fields map[string]any, s *names.Struct, depth int) error {
+func putStruct(w *tlv.Writer, tag tlv.Tag, fields map[string]any, s *names.Struct) error {
 	given := make(map[string]any, len(fields))
 	for name, v := range fields {
 		f, ok := field(s, name)
@@ -157,7 +154,7 @@ func putStruct(w *tlv.Writer, tag tlv.Tag, fields map[string]any, s *names.Struc
 		if !ok || v == nil && f.Optional && !f.Nullable {
 			continue
 		}
-		if err := putTyped(w, tlv.Context(f.Tag), v, f.Type, strings.Join([]string{s.Name, f.Name}, "."), depth+1); err != nil {
+		if err := putTyped(w, tlv.Context(f.Tag), v, f.Type, s.Name+"."+f.Name); err != nil {
 			return err
 		}
 	}

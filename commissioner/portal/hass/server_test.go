@@ -131,7 +131,9 @@ func TestUnknownNodes(t *testing.T) {
 	on := hass.Path{Endpoint: 1, Cluster: 6}
 	c := r.dial(hass.Administer)
 	c.must("start_listening", "", nil)
-	r.home.Set(n+7, on, true) // no such node
+	for _, kind := range []hass.ChangeKind{hass.AttributeChanged, hass.EndpointAdded, hass.Removed, hass.Updated} {
+		r.home.Tell(hass.Change{Kind: kind, Node: n + 7, Path: on}) // no such node
+	}
 	c.silent()
 	second := r.home.Add()
 	r.home.Set(second, on, true)
@@ -147,6 +149,14 @@ func TestUnknownNodes(t *testing.T) {
 	if len(before) != 1 || before[0].text != `{"event":"node_removed","data":2}` {
 		t.Error(before)
 	}
+	for _, kind := range []hass.ChangeKind{hass.AttributeChanged, hass.EndpointAdded, hass.Removed, hass.Updated} {
+		r.home.Tell(hass.Change{Kind: kind, Node: second, Path: on})
+	}
+	c.silent()
+	// Who listens again knows what that answer shows, and nothing from before.
+	r.home.Lose(n)
+	c.must("start_listening", "", nil)
+	r.home.Tell(hass.Change{Kind: hass.AttributeChanged, Node: n, Path: on})
 	c.silent()
 }
 

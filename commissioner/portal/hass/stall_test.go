@@ -38,8 +38,8 @@ func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return ni
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // inMemory runs a test with a client over a pipe, in time that nobody waits
-// for. The client reads as slowly as slow says, once it does.
-func inMemory(t *testing.T, slow *atomic.Bool, test func(context.Context, *hasstest.Home, *websocket.Conn)) {
+// for. The client reads in the manner m.
+func inMemory(t *testing.T, m *manner, test func(context.Context, *hasstest.Home, *websocket.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
@@ -53,7 +53,7 @@ func inMemory(t *testing.T, slow *atomic.Bool, test func(context.Context, *hasst
 		dial := func(context.Context, string, string) (net.Conn, error) {
 			here, there := net.Pipe()
 			l.conns <- there
-			return trickle{here, slow}, nil
+			return trickle{here, m}, nil
 		}
 		ws, _, err := websocket.Dial(ctx, "ws://gateway/ws", &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{DialContext: dial}}})
 		if err != nil {
@@ -82,11 +82,11 @@ func listen(t *testing.T, ctx context.Context, ws *websocket.Conn) {
 // TestStall has a client that takes a frame so slowly that it is closed, beside
 // a home that goes on.
 func TestStall(t *testing.T) {
-	var slow atomic.Bool
-	inMemory(t, &slow, func(ctx context.Context, home *hasstest.Home, ws *websocket.Conn) {
+	var m manner
+	inMemory(t, &m, func(ctx context.Context, home *hasstest.Home, ws *websocket.Conn) {
 		n := home.Add()
 		listen(t, ctx, ws)
-		slow.Store(true)
+		m.slow.Store(true)
 		began := time.Now()
 		for i := range 10_000 {
 			home.Set(n, hass.Path{Endpoint: 1, Cluster: 6}, i%2 == 0)
@@ -108,7 +108,7 @@ func TestStall(t *testing.T) {
 
 // TestSilence has a client that does not even answer a ping.
 func TestSilence(t *testing.T) {
-	inMemory(t, new(atomic.Bool), func(ctx context.Context, home *hasstest.Home, ws *websocket.Conn) {
+	inMemory(t, new(manner), func(ctx context.Context, home *hasstest.Home, ws *websocket.Conn) {
 		began := time.Now()
 		time.Sleep(55*time.Second + 29*time.Second)
 		synctest.Wait()
@@ -121,9 +121,25 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// TestDeaf has a client whose machine takes everything, and that answers
+// nothing.
+func TestDeaf(t *testing.T) {
+	var m manner
+	inMemory(t, &m, func(ctx context.Context, _ *hasstest.Home, ws *websocket.Conn) {
+		m.deaf.Store(true)
+		began := time.Now()
+		if _, _, err := ws.Read(ctx); err == nil {
+			t.Error("something is read")
+		}
+		if passed := time.Since(began); passed < 84*time.Second || passed > 90*time.Second {
+			t.Errorf("it was closed after %v", passed)
+		}
+	})
+}
+
 // TestHeartbeat has a client to which nothing happens.
 func TestHeartbeat(t *testing.T) {
-	inMemory(t, new(atomic.Bool), func(ctx context.Context, home *hasstest.Home, ws *websocket.Conn) {
+	inMemory(t, new(manner), func(ctx context.Context, home *hasstest.Home, ws *websocket.Conn) {
 		ctx, cancel := context.WithTimeout(ctx, time.Hour)
 		defer cancel()
 		if _, _, err := ws.Read(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -135,16 +151,25 @@ func TestHeartbeat(t *testing.T) {
 // octetsPerSecond is how slow a slow client is.
 const octetsPerSecond = 4
 
-// trickle is a connection that is slow to read, once it is.
+// manner is how a client reads.
+type manner struct{ slow, deaf atomic.Bool }
+
+// trickle is a connection that reads in a manner.
 type trickle struct {
 	net.Conn
-	slow *atomic.Bool
+	m *manner
 }
 
-func (c trickle) Read(b []byte) (int, error) {
-	if !c.slow.Load() {
-		return c.Conn.Read(b)
+func (c trickle) Read(b []byte) (n int, err error) {
+	switch {
+	case c.m.deaf.Load():
+		for err == nil {
+			_, err = c.Conn.Read(b)
+		}
+		return 0, err
+	case c.m.slow.Load():
+		time.Sleep(time.Second)
+		b = b[:min(len(b), octetsPerSecond)]
 	}
-	time.Sleep(time.Second)
-	return c.Conn.Read(b[:min(len(b), octetsPerSecond)])
+	return c.Conn.Read(b)
 }

@@ -190,7 +190,9 @@ func (s *Server) store(w http.ResponseWriter, r *http.Request, id string, peer P
 	if r.ContentLength > maxImage {
 		return nil, &http.MaxBytesError{Limit: maxImage}
 	}
-	http.NewResponseController(w).SetReadDeadline(s.Now().Add(uploadLimit)) // where there is one to set
+	// A body that trickles is cut off by a deadline that is over.
+	cut := time.AfterFunc(uploadLimit, func() { http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) })
+	defer cut.Stop()
 	v, err := s.Updates.Store(r.Context(), http.MaxBytesReader(w, r.Body, maxImage))
 	if err != nil {
 		return nil, err

@@ -18,7 +18,19 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s has the type %c %v", where, typ.Kind, typ.Struct)
 		}
 	}
+	var deep func(s *Struct, left int) bool
+	deep = func(s *Struct, left int) bool {
+		for _, f := range s.Fields {
+			if f.Struct != nil && (left == 0 || deep(f.Struct, left-1)) {
+				return true
+			}
+		}
+		return false
+	}
 	fields := func(where string, s *Struct) {
+		if deep(s, 6) {
+			t.Errorf("%s is a struct of structs without end", where)
+		}
 		for _, f := range s.Fields {
 			whole(where+"."+f.Name, f.Type)
 			if f.Struct != nil && len(f.Struct.Fields) == 0 {

@@ -51,7 +51,7 @@ type Home struct {
 	networks []hass.Network
 	label    string
 	windows  int
-	slow     func(cert.NodeID) // called before a device is asked anything
+	slow     func(cert.NodeID) // called before a device is asked anything, and with 0 before an image is stored
 }
 
 // New is a home with one device that waits to be paired.
@@ -76,7 +76,8 @@ func Vendors(ids []uint16) map[uint16]string {
 	return all
 }
 
-// Slow has f called before a device is asked anything.
+// Slow has f called before a device is asked anything, and with 0 before an
+// image is stored.
 func (h *Home) Slow(f func(cert.NodeID)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -166,6 +167,18 @@ func (h *Home) Add() (n cert.NodeID) {
 		return []hass.Change{{Kind: hass.Added, Node: n}}
 	})
 	return n
+}
+
+// Tell tells of a change that there was not.
+func (h *Home) Tell(c hass.Change) {
+	h.change(func() []hass.Change { return []hass.Change{c} })
+}
+
+// Lose takes a node away and tells nobody.
+func (h *Home) Lose(n cert.NodeID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.nodes, n)
 }
 
 // Set gives an attribute a value.
@@ -429,6 +442,12 @@ func (u *updates) Begin(ctx context.Context, n cert.NodeID, version uint32) (*ha
 const Image = "an image"
 
 func (u *updates) Store(_ context.Context, image io.Reader) (*hass.SoftwareVersion, error) {
+	u.mu.Lock()
+	slow := u.slow
+	u.mu.Unlock()
+	if slow != nil {
+		slow(0)
+	}
 	b, err := io.ReadAll(image)
 	if err != nil {
 		return nil, err
