@@ -50,6 +50,10 @@ func (c *Controller) command(opcode uint16, b []byte) {
 	}
 }
 
+// supported are the commands for LE below (section 6.27). Of others a host is
+// told nothing.
+var supported = [64]byte{25: 0xf7, 26: 0xff, 27: 0x27, 28: 0x08}
+
 var commands = map[uint16]command{
 	// Controller and baseband, and what a host asks a controller about itself.
 	0x0c03: {run: func(c *Controller, _ []byte) ([]byte, func()) { c.reset(); return ok, nil }},
@@ -60,7 +64,7 @@ var commands = map[uint16]command{
 	0x0c6c: fixed(0, 1, 0),                                     // LE host support
 	0x0c6d: fixed(2),                                           // write LE host support
 	0x1001: fixed(0, 0x09, 0, 0, 0x09, 0xff, 0xff, 0, 0),       // version: 5.0 of a maker for tests
-	0x1002: fixed(0, make([]byte, 64)...),                      // supported commands: nothing optional
+	0x1002: fixed(0, supported[:]...),                          // supported commands
 	0x1003: fixed(0, 0, 0, 0, 0, 0x60, 0, 0, 0),                // features: LE and nothing else
 	0x1005: fixed(0, 0, 0, 0, 0, 0, 0, 0),                      // buffers: those of LE are its own
 	0x2002: fixed(0, aclLength, 0, aclBuffers),                 // LE buffers
