@@ -228,13 +228,13 @@ func (c *client) startScan() *failure {
 	over := make(chan struct{})
 	c.scan = &scan{cancel, over}
 	c.wg.Go(func() {
-		defer close(over)
 		err := c.air.Scan(ctx, func(ad radio.Advertisement) {
 			c.send(map[string]any{"event": "device_discovered", "data": map[string]any{
 				"address": ad.Addrs[0].Peer, "name": nil, "rssi": ad.RSSI, "connectable": true, "manufacturer_data": map[string]string{}, "service_uuids": []string{service},
 				"service_data": map[string]string{service: base64.StdEncoding.EncodeToString(ble.Advertising(ad)[7:])}, // behind flags and header
 			}})
 		})
+		close(over) // before anybody is told
 		if err != nil && ctx.Err() == nil {
 			c.send(map[string]any{"event": "scan_stopped", "data": map[string]any{"reason": err.Error()}})
 		}
