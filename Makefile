@@ -6,6 +6,9 @@ SEED     ?= 1
 HOURS    ?= 1
 HOMES    ?= 2
 PKGS     := ./...
+# The first Python that is 3.12 or newer, pyenv's among them; or one that is not there.
+PYTHON312 = $(or $(shell for p in python3 python3.14 python3.13 python3.12 $$HOME/.pyenv/versions/3.1[2-9]*/bin/python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done),python3.12)
 
 .PHONY: all build demo test check fuzz interop bench chaos chaos-simulation chaos-processes cut cost vuln clean
 
@@ -43,10 +46,10 @@ interop:
 	cd commissioner/interop/ble && npm ci --no-audit --no-fund
 	cd commissioner/interop/bumble && python3 -m venv venv && venv/bin/pip install -q --no-deps --require-hashes -r requirements.txt || \
 	  echo 'bumble cannot be installed here: the test with it is skipped'
-	cd commissioner/interop/homeassistant && for python in python3 python3.14 python3.13 python3.12 $$HOME/.pyenv/versions/3.1[2-4].*/bin/python3; do \
-	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && $$python -m venv venv && \
-	  venv/bin/pip install -q --no-deps --require-hashes -r requirements.txt && exit; \
-	done; echo "Home Assistant's client cannot be installed here: the test with it is skipped"
+	@for peer in homeassistant bleproxy; do \
+	  ( cd commissioner/interop/$$peer && $(PYTHON312) -m venv venv && venv/bin/pip install -q --no-deps --require-hashes -r requirements.txt ) || \
+	    echo "$$peer cannot be installed here, it wants Python 3.12: the tests with it are skipped"; \
+	done
 	$(GO) test -tags interop -count=1 -v -timeout 80m ./commissioner/interop ./firmware/manifest
 
 bench:

@@ -74,13 +74,16 @@ func (n *Net) Bumble(ctx context.Context, bin string) (*Air, error) {
 const bumblePython = "bumble/venv/bin/python"
 
 // CheckBumble says why there is no bumble here.
-func CheckBumble() error {
+func CheckBumble() error { return checkPython(bumblePython, "bumble") }
+
+// checkPython says why a Python has no such module.
+func checkPython(python, module string) error {
 	dir, err := Dir()
 	if err != nil {
 		return err
 	}
-	if out, err := exec.Command(filepath.Join(dir, bumblePython), "-c", "import bumble").CombinedOutput(); err != nil {
-		return fmt.Errorf("bumble is not installed for Python: run make interop where there is python3 with venv: %w %s", err, bytes.TrimSpace(out))
+	if out, err := exec.Command(filepath.Join(dir, python), "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('"+module+"') is None)").CombinedOutput(); err != nil {
+		return fmt.Errorf("%s is not installed for Python: run make interop where there is python3 with venv: %w %s", module, err, bytes.TrimSpace(out))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -65,6 +66,32 @@ func (h *Host) VirtualOn(ctx context.Context, a *Air, bin string, discriminator 
 		return nil, err
 	}
 	return lights[0], nil
+}
+
+// proxyPython is the Python that make interop installs matter-ble-proxy for.
+const proxyPython = "bleproxy/venv/bin/python"
+
+// CheckBLEProxy says why there is no matter-ble-proxy here.
+func CheckBLEProxy() error { return checkPython(proxyPython, "matter_ble_proxy") }
+
+// BLEProxy starts Open Home Foundation's Bluetooth proxy, with an adapter on
+// the air, and lets it connect to the gateway.
+func (n *Net) BLEProxy(ctx context.Context, a *Air, g *Gateway, name string) (*Proc, error) {
+	dir, err := Dir()
+	if err != nil {
+		return nil, err
+	}
+	h, err := n.Host(name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.Start(nil, filepath.Join(dir, proxyPython), filepath.Join(dir, "bleproxy", "proxy.py"), a.sockets[0], g.Socket())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	defer cancel()
+	return p, p.Event(ctx, func(json.RawMessage) bool { return true })
 }
 
 // TrustVirtual lets the gateway trust the virtual lights, of which one was
