@@ -122,6 +122,8 @@ func (a *assistant) Nodes() (all []*hass.Node) {
 	return all
 }
 
+func (a *assistant) Count() int { return len(a.p.C.Ledger.State().Devices) }
+
 func (a *assistant) Node(n cert.NodeID) *hass.Node {
 	d := a.p.C.Ledger.State().Devices[n]
 	said, ok := a.p.K.Nodes.Get(n)

@@ -60,7 +60,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, peer Peer) {
 	defer ws.CloseNow()
 	ws.SetReadLimit(maxFrame)
 	c := &conn{s: s, ws: ws, peer: peer, host: host(r), lanes: make(map[lane]chan struct{}), known: make(map[cert.NodeID]bool)}
-	c.out = newOutbox(func() int { return max(minEvents, eventsPerNode*len(s.Home.Nodes())) })
+	c.out = newOutbox(func() int { return max(minEvents, eventsPerNode*s.Home.Count()) })
 	if !s.enter(c) {
 		ws.Close(websocket.StatusGoingAway, "the server shuts down")
 		return

@@ -157,7 +157,7 @@ type Health struct {
 
 // Health is what a watchman asks.
 func (s *Server) Health() Health {
-	return Health{s.Version, len(s.Home.Nodes()) + s.tests.count()}
+	return Health{s.Version, s.Home.Count() + s.tests.count()}
 }
 
 // Info greets a client, and is the answer to GET /info.

@@ -20,6 +20,8 @@ type Home interface {
 	Identity() Identity
 	// Nodes are the devices that belong to the home, as last seen.
 	Nodes() []*Node
+	// Count is how many Nodes there are, about: it must cost little.
+	Count() int
 	// Node is one of them; nil: there is none.
 	Node(n cert.NodeID) *Node
 	// Watch has every change told, one at a time and after Nodes shows it, until

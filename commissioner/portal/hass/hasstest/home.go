@@ -457,3 +457,6 @@ func (u *updates) Store(_ context.Context, image io.Reader) (*hass.SoftwareVersi
 	}
 	return &hass.SoftwareVersion{Vendor: Vendor, Product: Product, Version: 3, Name: "3.0"}, nil
 }
+
+// Count is how many nodes there are.
+func (h *Home) Count() int { return len(h.Nodes()) }
