@@ -113,8 +113,9 @@ func (e errBluetooth) Error() string { return fmt.Sprintf("Bluetooth: %v", e.err
 func (e errBluetooth) Unwrap() error { return e.err }
 
 // hearLimit bounds the connection alone: a device that advertised just now
-// answers at once, or never did.
-const hearLimit = 5 * time.Second
+// answers at once, or never did; but a proxy also looks at its services before
+// it says so, and the time may have to do for two radios.
+const hearLimit = 10 * time.Second
 
 // errUnheard marks a device that was seen over Bluetooth and does not answer
 // there, as whoever invents addresses makes us see.
