@@ -508,4 +508,9 @@ func TestFailures(t *testing.T) {
 			t.Errorf("%v is told as %d, not %d", test.err, e.Code, test.want)
 		}
 	}
+	f := commissioner.Fail(commissioner.CodeAttestation, nil)
+	f.Reasons = []commissioner.Reason{{Message: "its certificate is a test's"}}
+	if e := hass.Explain(f, hass.CommissionFailed); !strings.Contains(e.Details, "a test's") || !strings.Contains(e.Details, "do not use it") {
+		t.Errorf("a person is told %q", e.Details)
+	}
 }

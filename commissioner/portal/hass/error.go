@@ -64,8 +64,8 @@ var codes = map[commissioner.Code]Code{
 }
 
 // explain makes an Error of any error. otherwise is the code of one that says
-// nothing better; where it is other than SDKStack, it says more than what
-// became of the device's session.
+// nothing better. Where that is of what the command was for, as of a pairing,
+// it says more than that the device could not be reached.
 func explain(err error, otherwise Code) *Error {
 	var e *Error
 	if errors.As(err, &e) {
@@ -77,6 +77,9 @@ func explain(err error, otherwise Code) *Error {
 	if errors.As(err, &f) {
 		if code, ok := codes[f.Code]; ok && (otherwise == SDKStack || otherwise == Unknown || code == InvalidArguments || code == NotExists) {
 			e.Code = code
+		}
+		for _, r := range f.Reasons {
+			e.Details += "; " + r.Message
 		}
 		if f.Remedy != "" {
 			e.Details += ": " + f.Remedy
