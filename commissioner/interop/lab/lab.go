@@ -186,6 +186,9 @@ func (n *Net) host(name string, way *ether.Rule) (*Host, error) {
 	return h, n.connect(h, *way)
 }
 
+// Addr is the host's unique local address.
+func (h *Host) Addr() string { return h.addr }
+
 // Route leads the host's packets for a prefix over another host.
 func (h *Host) Route(prefix string, via *Host) error {
 	return h.net.ip("-n", h.name, "-6 route add", prefix, "via", via.addr)
