@@ -58,6 +58,7 @@ func (p *Portal) events(w http.ResponseWriter, r *http.Request) error {
 	if p.M != nil {
 		changed = p.M.Watch(r.Context())
 	}
+	unhurried(w)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	out := &eventStream{w: w, control: http.NewResponseController(w)}
@@ -138,4 +139,5 @@ func (s *eventStream) write(format string, args ...any) {
 	if _, s.err = fmt.Fprintf(s.w, format, args...); s.err == nil {
 		s.err = s.control.Flush()
 	}
+	s.control.SetWriteDeadline(time.Time{}) // HTTP/2 ends a stream whose deadline passes, also one with nothing to write
 }

@@ -130,8 +130,15 @@ type stream struct {
 }
 
 func newStream(w http.ResponseWriter) *stream {
+	unhurried(w)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	return &stream{w, json.NewEncoder(w)}
+}
+
+// unhurried lets an answer take its time once the request is read: the server's
+// limit for reading one would end it.
+func unhurried(w http.ResponseWriter) {
+	http.NewResponseController(w).SetReadDeadline(time.Time{}) // in memory there is none
 }
 
 func (s *stream) line(v any) {

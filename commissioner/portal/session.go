@@ -195,6 +195,7 @@ func (p *Portal) confirm(w http.ResponseWriter, r *http.Request) error {
 	case len(req.Passkey) > 0:
 		err = p.D.ConfirmPasskey(r.Context(), who, req.Passkey)
 	case req.Button:
+		unhurried(w)
 		err = p.awaitPress(r, who)
 	default:
 		err = invalid(errors.New("no second factor is given"))
