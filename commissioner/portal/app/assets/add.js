@@ -15,11 +15,11 @@ function take(codes) {
   for (const code of codes) {
     if (queue.some((item) => item.code === code.code)) continue;
     const several = code.devices.length > 1;
-    const name = h("input", { name: "name", maxlength: 60, autocomplete: "off", enterkeyhint: "done" });
+    const name = h("input", { name: "name", maxlength: 60, autocomplete: "off", enterkeyhint: "done", placeholder: t("js.device.hint") });
     const item = { code: code.code, state: "waiting", name, count: code.devices.length };
     item.body = h("div", { class: "item" }, labelled(t("js.device.name"), name));
     item.drop = h("button", { class: "drop", type: "button", "aria-label": t("js.drop"), onclick: () => remove(item) }, icon("close"));
-    item.element = h("li", { class: "card" }, h("header", {}, h("div", {}, icon("device"), h("h3", {}, several ? t("js.several", { n: code.devices.length }) : t("js.device"))), item.drop), item.body);
+    item.element = h("li", { class: "card" }, h("header", {}, h("div", {}, icon("device"), (item.title = h("h3", {}, several ? t("js.several", { n: code.devices.length }) : t("js.device")))), item.drop), item.body);
     item.element.classList.add("item");
     name.addEventListener("keydown", (e) => { if (e.key === "Enter") form.requestSubmit(); });
     queue.push(item);
@@ -115,6 +115,11 @@ async function given(codes, otherwise) {
 }
 
 $("#again").addEventListener("click", start);
+$("#type").addEventListener("click", (e) => {
+  $("#typed").hidden = !$("#typed").hidden;
+  e.target.setAttribute("aria-expanded", !$("#typed").hidden);
+  if (!$("#typed").hidden) $("#code").focus();
+});
 $("#photo").addEventListener("change", async (e) => {
   if (e.target.files[0]) await given(() => read(e.target.files[0]), t("js.camera.no-code"));
   e.target.value = "";

@@ -32,7 +32,7 @@ export function failure(err) {
   return h("div", { class: "failure", role: "alert" },
     h("p", {}, h("strong", {}, err.message)),
     err.remedy && h("p", {}, err.remedy),
-    (err.reasons ?? []).map((r) => h("p", {}, r.remedy ? `${r.message}: ${r.remedy}` : r.message)),
+    (err.reasons ?? []).filter((r) => !err.message.includes(r.message)).map((r) => h("p", {}, r.remedy ? `${r.message}: ${r.remedy}` : r.message)),
     err.code && h("p", { class: "code" }, t("js.code", { code: err.code })));
 }
 

@@ -1,12 +1,12 @@
 // What devices say, as they say it; and switching them.
 import { t } from "./text.js";
-import { $, $$, failure } from "./dom.js";
+import { $, $$, h, failure } from "./dom.js";
 import { api } from "./api.js";
 import { dialog } from "./dialog.js";
-import { h } from "./dom.js";
 
 const onOff = 6, level = 8, maxLevel = 254;
 const command = { off: 0, on: 1, level: 4 };
+const patience = 2500; // ms for a device to say what it did
 const pause = 1500; // ms between looks at lists that changed
 
 // live follows the home's events: of(node) gives the elements that show a
@@ -53,7 +53,7 @@ function switched(element, endpoint, on) {
 
 function say(element, endpoint, on) {
   const slider = element.matches(".tile") && $(`.level[data-endpoint="${endpoint}"]`, element);
-  for (const e of $$(`[data-on="${endpoint}"]`, element)) e.textContent = on ? (slider ? slider.value + " %" : t("js.on")) : t("js.off");
+  for (const e of $$(`[data-power="${endpoint}"]`, element)) e.textContent = on ? (slider ? slider.value + " %" : t("js.on")) : t("js.off");
 }
 
 function levelled(element, endpoint, percent) {
@@ -90,11 +90,24 @@ export function controls(within) {
   });
 }
 
+// settle shows what the device itself says, some time after it was told to do
+// something: one that is switched by others at the same moment may report nothing.
+const settling = new Map();
+function settle(element) {
+  const node = element.dataset.node;
+  clearTimeout(settling.get(node));
+  settling.set(node, setTimeout(async () => {
+    const said = await api("GET", `/api/v1/devices/${node}/state`).catch(() => null);
+    if (said) show(element, said);
+  }, patience));
+}
+
 // invoke shows at once what is asked for, and takes it back if it fails.
 async function invoke(element, endpoint, cluster, id, fields, begun, failed) {
   begun();
   try {
     await api("POST", `/api/v1/devices/${element.dataset.node}/invoke`, { path: `${endpoint}/${cluster}/${id}`, ...(fields && { fields }) });
+    settle(element);
   } catch (err) {
     failed();
     dialog($(".name", element)?.textContent ?? document.title, (end) => [failure(err), h("button", { class: "button", onclick: () => end() }, t("app.done"))]);

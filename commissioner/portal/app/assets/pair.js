@@ -18,6 +18,7 @@ export async function pair(item, { zone, network }, announce) {
       if (line.question) return void question(line.question);
       if (line.admitted) {
         announce(t("js.admitted", { name: line.admitted.name }));
+        if (item.count === 1) item.title.textContent = line.admitted.name;
         progress.before(admitted(line.admitted));
         steps.replaceChildren();
         return;
