@@ -88,7 +88,7 @@ type Event struct {
 	ID       interaction.EventID    `cbor:"2,keyasint"`
 	Number   uint64                 `cbor:"3,keyasint"`
 	Priority uint8                  `cbor:"4,keyasint"` // 0 debug, 1 info, 2 critical
-	Time     uint64                 `cbor:"5,keyasint"` // µs since 2000, or ms since the device's start
+	Time     uint64                 `cbor:"5,keyasint"` // ms since 1970, or since the device's start
 	System   bool                   `cbor:"6,keyasint"` // Time is since the device's start
 	Data     tlv.Raw                `cbor:"7,keyasint"`
 }

@@ -3,7 +3,6 @@ package virtual
 import (
 	"slices"
 	"sync"
-	"time"
 
 	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/fabric/tlv"
@@ -11,9 +10,6 @@ import (
 
 // maxEvents is how many events the device remembers.
 const maxEvents = 64
-
-// epoch is Matter's.
-var epoch = time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // Priorities of events.
 const (
@@ -43,7 +39,7 @@ func (d *Device) happened(c interaction.ClusterID, id interaction.EventID, prior
 		d.cfg.Log.Error("an event cannot be told", "cluster", c, "event", id, "err", err)
 		return
 	}
-	endpoint, at := interaction.EndpointID(0), uint64(d.cfg.Now().Sub(epoch)/time.Microsecond)
+	endpoint, at := interaction.EndpointID(0), uint64(d.cfg.Now().UnixMilli())
 	j := &d.journal
 	j.mu.Lock()
 	j.events = append(j.events, interaction.Event{Path: interaction.EventPath{Endpoint: &endpoint, Cluster: &c, Event: &id}, Number: j.next, Priority: priority, Epoch: &at, Data: data})

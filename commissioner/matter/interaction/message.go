@@ -155,7 +155,7 @@ type Event struct {
 	Path        EventPath `tlv:"0"`
 	Number      uint64    `tlv:"1"`
 	Priority    uint8     `tlv:"2"` // 0 debug, 1 info, 2 critical
-	Epoch       *uint64   `tlv:"3"` // µs since 2000
+	Epoch       *uint64   `tlv:"3"` // ms since 1970
 	System      *uint64   `tlv:"4"` // ms since the device's start
 	DeltaEpoch  *uint64   `tlv:"5"`
 	DeltaSystem *uint64   `tlv:"6"`
