@@ -44,6 +44,7 @@ fuzz:
 interop:
 	cd commissioner/interop && npm ci --no-audit --no-fund
 	cd commissioner/interop/ble && npm ci --no-audit --no-fund
+	cd commissioner/interop/browser && npm ci --no-audit --no-fund
 	cd commissioner/interop/bumble && python3 -m venv venv && venv/bin/pip install -q --no-deps --require-hashes -r requirements.txt || \
 	  echo 'bumble cannot be installed here: the test with it is skipped'
 	@for peer in homeassistant bleproxy; do \
