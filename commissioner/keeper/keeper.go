@@ -54,7 +54,7 @@ type slot struct {
 func New(c *commissioner.Commissioner) *Keeper {
 	return &Keeper{c: c, Nodes: nodes.New(c.Now), slots: make(map[cert.NodeID]*slot), own: owning{ends: make(map[cert.NodeID]context.CancelFunc),
 		health: make(map[cert.NodeID]Health), moves: make(map[cert.NodeID]*Straggler), software: make(map[cert.NodeID]software),
-		events: make(map[cert.NodeID]uint64), grown: make(map[cert.NodeID]bool), meet: make(chan struct{}, atOnce)}}
+		events: make(map[cert.NodeID]uint64), grown: make(map[cert.NodeID]bool), meet: make(chan struct{}, atOnce), came: make(chan struct{}, 1)}}
 }
 
 // Adopt keeps the session with which a device was admitted.
@@ -63,6 +63,10 @@ func (k *Keeper) Adopt(s *exchange.Session) {
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
 	sl.session, sl.identity = s, k.c.Identity()
+	select {
+	case k.own.came <- struct{}{}: // so that it is looked after at once
+	default:
+	}
 }
 
 // exchanged puts a session in the place of one on the former fabric, or with

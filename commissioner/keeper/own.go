@@ -41,6 +41,7 @@ type owning struct {
 	health map[cert.NodeID]Health
 	moves  map[cert.NodeID]*Straggler // that did not succeed yet
 	meet   chan struct{}              // holds one for each device that is being met
+	came   chan struct{}              // holds one when a device has just been admitted here
 	// software is what each says that it runs, since it reports.
 	software map[cert.NodeID]software
 	events   map[cert.NodeID]uint64 // number of the last one each told of
@@ -67,6 +68,7 @@ func (k *Keeper) Own(ctx context.Context, inTouch func() bool) {
 		k.adjust(ctx, &wg, inTouch())
 		select {
 		case <-ticker.C:
+		case <-k.own.came:
 		case <-ctx.Done():
 		}
 	}

@@ -4,7 +4,7 @@ import { $, $$, h, failure } from "./dom.js";
 import { api } from "./api.js";
 import { dialog } from "./dialog.js";
 
-const onOff = 6, level = 8, maxLevel = 254;
+const onOff = 6, level = 8, descriptor = 29, maxLevel = 254;
 const command = { off: 0, on: 1, level: 4 };
 const patience = 2500; // ms for a device to say what it did
 const pause = 1500; // ms between looks at lists that changed
@@ -17,7 +17,7 @@ export function live(of, changed, index) {
   const events = new EventSource("/api/v1/events");
   events.addEventListener("device", (e) => {
     const said = JSON.parse(e.data);
-    if (said.removed) look();
+    if (said.removed || Object.keys(said.values ?? {}).some((path) => path.split("/")[1] == descriptor)) look(); // there is more, or less, to show
     for (const element of of(said.node_id)) show(element, said);
   });
   events.addEventListener("home", (e) => {
