@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"gatehouse/commissioner"
@@ -70,8 +71,30 @@ func (p *Portal) opened(w http.ResponseWriter, r *http.Request, o *door.Opened) 
 	return reply(w, p.sessionOf(door.Who{Kind: door.Session, Person: o.Person.ID, Name: o.Person.Name, Role: o.Person.Role, Pass: o.Pass.ID, Limit: o.Pass.Role}))
 }
 
-// browser is what a browser calls itself.
-func browser(r *http.Request) string { return r.UserAgent() }
+// browsers and systems are how they call themselves, and what people call them.
+// The first that fits counts: most claim to be others, too.
+var (
+	browsers = [][2]string{{"Home Assistant", "Home Assistant"}, {"Edg", "Edge"}, {"OPR/", "Opera"}, {"SamsungBrowser", "Samsung Internet"}, {"Firefox", "Firefox"}, {"FxiOS", "Firefox"},
+		{"CriOS", "Chrome"}, {"Chrome", "Chrome"}, {"Safari", "Safari"}}
+	systems = [][2]string{{"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Android", "Android"}, {"Macintosh", "Mac"}, {"Windows", "Windows"}, {"CrOS", "ChromeOS"}, {"Linux", "Linux"}}
+)
+
+// browser is what people call the browser that they use, as far as it tells.
+func browser(r *http.Request) string {
+	named := func(table [][2]string) string {
+		for _, entry := range table {
+			if strings.Contains(r.UserAgent(), entry[0]) {
+				return entry[1]
+			}
+		}
+		return ""
+	}
+	program, system := named(browsers), named(systems)
+	if program == "" || system == "" {
+		return r.UserAgent()
+	}
+	return program + " on " + system
+}
 
 func (p *Portal) login(w http.ResponseWriter, r *http.Request) error {
 	var req LoginRequest

@@ -92,6 +92,7 @@ type visit struct {
 type view struct {
 	Name    string // of the screen: its template, and where its texts are
 	Path    string
+	Section string // of the navigation that the screen belongs to
 	Title   string // other than the catalogue's
 	Home    string // what the home is called; empty: nobody is logged in
 	Session *portal.Session
@@ -102,7 +103,7 @@ type view struct {
 
 // screen shows a screen to those who may see it.
 func (a *App) screen(w http.ResponseWriter, r *http.Request, s screen) {
-	v := &visit{a, r, &view{Name: s.name, Path: r.URL.Path, May: map[string]bool{}}}
+	v := &visit{a, r, &view{Name: s.name, Path: r.URL.Path, Section: s.section(), May: map[string]bool{}}}
 	err := v.enter()
 	if refused := new(commissioner.Failure); errors.As(err, &refused) && refused.Code == door.CodeLogin && s.need == door.Nothing {
 		err = nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"net/url"
 	"strings"
 	"time"
 
@@ -50,11 +51,12 @@ func (a *App) funcs() template.FuncMap {
 		"approvers": func() []string {
 			return []string{fabric.Administrator.String(), fabric.Resident.String(), fabric.Guest.String()}
 		},
-		"since":  func(t *time.Time) time.Time { return *t },
-		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"short":  func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04") + " UTC" },
-		"hex4":   func(n uint16) string { return fmt.Sprintf("%04X", n) },
-		"module": func(name string) bool { _, ok := a.assets.files[name+".js"]; return ok },
+		"since":      func(t *time.Time) time.Time { return *t },
+		"iso":        func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"short":      func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04") + " UTC" },
+		"hex4":       func(n uint16) string { return fmt.Sprintf("%04X", n) },
+		"pathescape": url.PathEscape,
+		"module":     func(name string) bool { _, ok := a.assets.files[name+".js"]; return ok },
 	}
 }
 

@@ -38,6 +38,17 @@ func screens() []screen {
 	}
 }
 
+// section is the entry of the navigation that a screen is below.
+func (s screen) section() string {
+	switch s.name {
+	case "devices", "device":
+		return "/"
+	case "add", "account":
+		return s.path
+	}
+	return "/more"
+}
+
 // one is a page of one answer of the API.
 func one[T any](path string) func(*visit) (any, error) {
 	return func(v *visit) (any, error) {
@@ -204,7 +215,7 @@ func peoplePage(v *visit) (any, error) {
 var systems = []struct{ name, says string }{{"apple", "iPhone"}, {"apple", "iPad"}, {"android", "Android"}, {"mac", "Macintosh"}, {"windows", "Windows"}, {"linux", "Linux"}}
 
 type trustData struct {
-	Fingerprint []string // in groups; none: the certificate is of somebody else's authority
+	Fingerprint []string // in lines; none: the certificate is of somebody else's authority
 	Authority   string
 	System      string // the visitor's; empty: who knows
 	Systems     []string
@@ -213,7 +224,11 @@ type trustData struct {
 func trustPage(v *visit) (any, error) {
 	d := trustData{Systems: []string{"apple", "android", "mac", "windows", "linux"}}
 	if a := v.app.Authority(); a != nil {
-		d.Fingerprint, d.Authority = a.Fingerprint().Groups(), a.Name()
+		const line = 8 * len("AB:") // so that a phone shows it without scrolling
+		for text := a.Fingerprint().String(); text != ""; text = text[min(line, len(text)):] {
+			d.Fingerprint = append(d.Fingerprint, text[:min(line, len(text))])
+		}
+		d.Authority = a.Name()
 	}
 	for _, s := range systems {
 		if d.System == "" && strings.Contains(v.r.UserAgent(), s.says) {

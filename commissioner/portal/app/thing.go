@@ -123,8 +123,11 @@ func newControl(endpoint int, values map[string]json.RawMessage) control {
 	if on, ok := values[first(endpoint, onOff)]; ok {
 		c.Switch, c.On = true, string(on) == "true"
 	}
-	if n, ok := number(values[first(endpoint, level)]); ok && c.Switch {
-		c.Level, c.Percent = true, percent(n)
+	if raw, ok := values[first(endpoint, level)]; ok && c.Switch {
+		c.Level, c.Percent = true, 100 // until it says more
+		if n, ok := number(raw); ok {
+			c.Percent = percent(n)
+		}
 	}
 	for _, m := range measures {
 		if raw, ok := values[first(endpoint, m.cluster)]; ok {
