@@ -31,7 +31,7 @@ const evil = `<script>alert("x")</script>'"&{}`
 var acts = map[string]door.Act{
 	"free": {Need: door.Nothing}, "known": {Need: door.Known}, "look": {Need: door.Look}, "operate": {Need: door.Operate}, "arrange": {Need: door.Arrange},
 	"approve": {Need: door.Approve}, "admit": {Need: door.Approve}, "review": {Need: door.Review}, "administer": {Need: door.Administer}, "part": {Need: door.Administer},
-	"critical": {Need: door.Administer}, "personal": {Need: door.Known}, "own": {Need: door.Own},
+	"critical": {Need: door.Administer}, "self": {Need: door.Self}, "personal": {Need: door.Self}, "own": {Need: door.Own},
 }
 
 // api is a home in memory, whose routes and what they take are the portal's own.

@@ -172,6 +172,8 @@ var trailTexts = map[string]string{
 	"what.pass-given":               "Logged in, or token given",
 	"what.passes-ended":             "Logged out",
 	"what.approval-set":             "Who may let devices in was set",
+	"what.hook-set":                 "Program to be told what happens:",
+	"what.hook-removed":             "Program is told no longer:",
 	"what.trail-begun":              "Audit trail begun:",
 	"what.command-refused":          "Refused:",
 }
