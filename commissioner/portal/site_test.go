@@ -28,6 +28,7 @@ import (
 	"gatehouse/commissioner/portal/door/doortest"
 	"gatehouse/commissioner/portal/webpki"
 	"gatehouse/fabric"
+	"gatehouse/radio/button"
 )
 
 // siteTest is a site on loopback, and what it logged.
@@ -35,6 +36,7 @@ type siteTest struct {
 	*doortest.Home
 	t    *testing.T
 	door *door.Door
+	mode *commissioner.Mode
 	url  string
 	addr string
 	tls  *tls.Config
@@ -60,9 +62,9 @@ func (l *lockedBuffer) String() string {
 
 func newSite(t *testing.T, adjust func(*http.Server)) *siteTest {
 	home, d := doortest.New(t)
-	s := &siteTest{Home: home, t: t, door: d}
+	s := &siteTest{Home: home, t: t, door: d, mode: &commissioner.Mode{Now: home.Now, Button: true}}
 	log := slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	p := &Portal{C: commissioner.New(commissioner.Config{Ledger: home, Now: home.Now}), D: d, Log: log, counts: newCounts()}
+	p := &Portal{C: commissioner.New(commissioner.Config{Ledger: home, Now: home.Now, Mode: s.mode}), D: d, Log: log, counts: newCounts()}
 	mux := http.NewServeMux()
 	for _, r := range p.routes() {
 		if strings.Contains(r.pattern, "/login") || strings.Contains(r.pattern, "/welcome") || strings.Contains(r.pattern, "/session") || strings.Contains(r.pattern, "/account") || strings.Contains(r.pattern, "/people") {
@@ -205,6 +207,50 @@ func TestFixation(t *testing.T) {
 		if status, body, _ := s.ask(s.client(), "GET", "/api/v1/session", planted, nil); status != http.StatusUnauthorized {
 			t.Errorf("%s goes on: %s", what, body)
 		}
+	}
+}
+
+// TestButton: a critical act takes a second factor, and a press of the gateway's
+// button is one, of the session alone that waits for it.
+func TestButton(t *testing.T) {
+	s := newSite(t, nil)
+	anna := doortest.Add(t, s.door, "Anna", fabric.Administrator)
+	s.Pass(time.Hour)
+	other, err := s.door.Login(t.Context(), "Anna", doortest.Password, "", netip.Addr{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.client()
+	if status, body, _ := s.ask(c, "POST", "/api/v1/pair", anna.Secret, struct{}{}); status != 403 || !strings.Contains(body, string(door.CodeSecondFactor)) {
+		t.Fatalf("without: %d %s", status, body)
+	}
+	if status, body, _ := s.ask(c, "POST", "/api/v1/session/confirm", anna.Secret, ConfirmRequest{}); status != 400 {
+		t.Errorf("with nothing: %d %s", status, body)
+	}
+	confirmed := make(chan string)
+	go func() {
+		_, body, _ := s.ask(c, "POST", "/api/v1/session/confirm", anna.Secret, ConfirmRequest{Button: true})
+		confirmed <- body
+	}()
+	var body string
+	for body == "" {
+		s.mode.Press(button.Pressed)
+		select {
+		case body = <-confirmed:
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if !strings.Contains(body, "fresh_until") {
+		t.Errorf("%s", body)
+	}
+	for secret, want := range map[string]int{anna.Secret: 200, other.Secret: 403} {
+		if status, body, _ := s.ask(c, "POST", "/api/v1/pair", secret, struct{}{}); status != want {
+			t.Errorf("%d %s", status, body)
+		}
+	}
+	s.Pass(6 * time.Minute)
+	if status, _, _ := s.ask(c, "POST", "/api/v1/pair", anna.Secret, struct{}{}); status != 403 {
+		t.Errorf("a press counts for ever: %d", status)
 	}
 }
 
