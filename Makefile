@@ -57,6 +57,7 @@ bench:
 	cd commissioner/interop && npm ci --no-audit --no-fund
 	cd commissioner/interop/ble && npm ci --no-audit --no-fund
 	$(GO) run ./commissioner/interop/bench
+	$(GO) test -run '^$$' -bench 'Events|Devices|First|Frames|Password' ./commissioner/portal/...
 
 # Homes of three gateways while everything around them breaks, from ROUNDS seeds: in simulated time, and as real processes.
 chaos: chaos-simulation chaos-processes
