@@ -43,8 +43,12 @@ func TestFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Invite(t.Context(), "", "Mallory", fabric.Administrator, true); code(err) != commissioner.Code(fabric.CodeExists) {
-		t.Errorf("a second first: %v", err)
+	lost := i
+	if i, err = d.Invite(t.Context(), "", "Administrator", fabric.Administrator, true); err != nil || i.Person.ID != lost.Person.ID {
+		t.Fatalf("the code was lost: %v", err)
+	}
+	if _, err := d.Invited(t.Context(), lost.Secret); code(err) != door.CodeInvitation {
+		t.Errorf("a code that was replaced: %v", err)
 	}
 	if p, err := d.Invited(t.Context(), i.Secret); err != nil || p.Name != "Administrator" {
 		t.Errorf("%+v, %v", p, err)
@@ -70,6 +74,9 @@ func TestFirst(t *testing.T) {
 	}
 	if _, err := d.Accept(t.Context(), i.Secret, "", doortest.Password, ""); code(err) != door.CodeInvitation {
 		t.Errorf("used twice: %v", err)
+	}
+	if _, err := d.Invite(t.Context(), "", "Mallory", fabric.Administrator, true); code(err) != door.CodeInhabited {
+		t.Errorf("a second first: %v", err)
 	}
 	again, err := d.Invite(t.Context(), o.Person.ID, "", 0, false)
 	if err != nil {

@@ -234,6 +234,13 @@ func (d *Door) Invite(ctx context.Context, id, name string, role fabric.Role, fi
 	if err != nil {
 		return nil, commissioner.Explain(err, commissioner.CodeCommit)
 	}
+	if first {
+		if waiting := d.notYetIn(ctx, s); waiting != nil { // the code was lost before it was scanned
+			id, name, role, first = waiting.ID, waiting.Name, waiting.Role, false
+		} else if s.People != nil && len(s.People.Persons) > 0 {
+			return nil, &commissioner.Failure{Code: CodeInhabited, Message: "the home has an administrator already", Remedy: "who cannot log in any more is invited anew: gatehouse people invite NAME"}
+		}
+	}
 	p, was := &fabric.Person{ID: id, Role: role}, []byte(nil)
 	if existing := s.Person(id); existing != nil {
 		p, was = existing, existing.Sealed
@@ -271,6 +278,28 @@ func (d *Door) Invite(ctx context.Context, id, name string, role fabric.Role, fi
 	}
 	return &Invitation{stored, stored.ID + "." + secret, ends}, nil
 }
+
+// notYetIn is the home's first administrator, invited and not come yet; nil:
+// somebody has.
+func (d *Door) notYetIn(ctx context.Context, s *fabric.State) *fabric.Person {
+	if s.People == nil || len(s.People.Persons) != 1 {
+		return nil
+	}
+	for _, p := range s.People.Persons {
+		of, c, err := d.open(ctx, p)
+		if err != nil {
+			return nil
+		}
+		defer c.Erase()
+		if len(of.Invitation) > 0 && !c.HasPassword() && len(c.Passkeys()) == 0 {
+			return p
+		}
+	}
+	return nil
+}
+
+// CodeInhabited refuses a first administrator where there is one.
+const CodeInhabited commissioner.Code = "administrator-exists"
 
 // CodeInvitation refuses an invitation, whatever is wrong with it.
 const CodeInvitation commissioner.Code = "invitation-invalid"
