@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"gatehouse/commissioner/portal/door"
+	"gatehouse/commissioner/portal/hooks"
 )
 
 // browser is a person's browser, or a program, at the gateway's web page:
@@ -90,3 +92,35 @@ func visit(ts *testscript.TestScript, method, path string, body []byte) *http.Re
 	ts.Defer(func() { resp.Body.Close(); client.CloseIdleConnections() })
 	return resp
 }
+
+// listener is a program that is told what happens in the home: it writes the
+// address where it is told to the file address, and each notice that is properly
+// signed to the file notices, one a line.
+func listener() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err == nil {
+		err = os.WriteFile("hook-secret", []byte(hookSecret+"\n"), 0o600)
+	}
+	if err == nil {
+		err = os.WriteFile("address", []byte("http://"+l.Addr().String()+"/"+hookSecret+"\n"), 0o600)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.Header.Get(hooks.SignatureHeader) != hooks.Sign(hookSecret, body) || r.URL.Path != "/"+hookSecret {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		f, err := os.OpenFile("notices", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err == nil {
+			defer f.Close()
+			fmt.Fprintf(f, "%s\n", body)
+		}
+	}))
+}
+
+// hookSecret is what the listener knows the gateway by, and part of its address.
+const hookSecret = "what-only-the-listener-knows"

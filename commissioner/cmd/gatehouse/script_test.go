@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 		"gatehouse":        main,
 		"gatehouse-adrift": adrift,
 		"light":            light,
+		"listener":         listener,
 	})
 }
 
