@@ -128,6 +128,29 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestNobodyIsLockedOut: strangers who try a name for long keep its bearer out
+// neither of the browser that they have, nor of the place where they log in.
+func TestNobodyIsLockedOut(t *testing.T) {
+	h, d := doortest.New(t)
+	o := doortest.Add(t, d, "Anna", fabric.Administrator)
+	if _, err := d.Login(t.Context(), "Anna", doortest.Password, "", here, ""); err != nil {
+		t.Fatal(err)
+	}
+	held := 0
+	for range 200 {
+		h.Pass(time.Second)
+		if _, err := d.Login(t.Context(), "anna", "wrong horse battery", "", netip.MustParseAddr("198.51.100.7"), ""); code(err) == login.CodeWait {
+			held++
+		}
+	}
+	if held < 180 {
+		t.Errorf("strangers were held up %d times of 200", held)
+	}
+	if _, err := d.Login(t.Context(), "Anna", doortest.Password, "", here, ""); err != nil || !by(d, o.Secret).Known() {
+		t.Errorf("Anna is locked out: %v", err)
+	}
+}
+
 // TestSecretsAreNowhere: neither a pass's secret nor an invitation's is in the
 // trust state, nor what somebody proves who they are by.
 func TestSecretsAreNowhere(t *testing.T) {

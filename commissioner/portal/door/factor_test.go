@@ -52,6 +52,13 @@ func TestAuthenticators(t *testing.T) {
 	if err := d.AddAuthenticator(t.Context(), other, "phone", shown(t, e, h.Now())); code(err) != commissioner.CodeInvalidArgument {
 		t.Errorf("by another session: %v", err)
 	}
+	h.Pass(10 * time.Minute)
+	if err := d.AddAuthenticator(t.Context(), w, "phone", shown(t, e, h.Now())); code(err) != commissioner.CodeInvalidArgument {
+		t.Errorf("too late: %v", err)
+	}
+	if e, err = d.BeginAuthenticator(w); err != nil {
+		t.Fatal(err)
+	}
 	if err := d.AddAuthenticator(t.Context(), w, "phone", shown(t, e, h.Now())); err != nil {
 		t.Fatal(err)
 	}
