@@ -39,7 +39,6 @@ type api struct {
 	mux     *http.ServeMux
 	answers map[string]any // by pattern: what it answers, or a func(*http.Request) any
 	routes  map[string]door.Act
-	asked   []string
 }
 
 var routeLine = regexp.MustCompile(`\{"([A-Z]+ /api/[^"]+)", (\w+), `)

@@ -102,6 +102,9 @@ var moduleTexts = map[string]string{
 	"step.complete":         "Ending the pairing",
 	"step.commit":           "Writing it down in the home",
 
+	"step.describe": "Asking what it is",
+	"step.enroll":   "Making it one of the home's gateways",
+
 	// What to do where the API tells what to do at a shell.
 	"remedy.is-a-gateway":       "An administrator lets gateways in at the gateway itself.",
 	"remedy.network-needed":     "Choose a network when you are asked, or add one under Networks, then pair it again.",

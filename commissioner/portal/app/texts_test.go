@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"gatehouse/commissioner"
+	"gatehouse/commissioner/enroll"
 	"gatehouse/commissioner/ota"
 	"gatehouse/fabric"
 )
@@ -61,7 +62,7 @@ func families() map[string][]string {
 		updates = append(updates, string(s))
 	}
 	return map[string][]string{
-		"step": commissioner.Steps(), "role": roles, "measure": kinds, "decision": verdicts, "verdict": slices.Concat([]string{"default"}, verdicts), "js.update": updates,
+		"step": slices.Concat(commissioner.Steps(), enroll.Steps()), "role": roles, "measure": kinds, "decision": verdicts, "verdict": slices.Concat([]string{"default"}, verdicts), "js.update": updates,
 		"approval": {"guest", "resident", "administrator"}, "network": {"wifi", "thread"}, "networks.id": {"wifi", "thread"}, "member": {"voter", "learner", "joining"}, "keys": {"file", "tpm2"},
 		"health": {"ok", "away", "quarantined", "update", "joining"}, "health.what": {"away", "quarantined", "update", "joining"}, "stage": {"waiting", "first", "rest", "stopped"},
 		"usual": {"unknown", "recalled", "outdated", "uncertified"}, "trust": {"apple", "android", "mac", "windows", "linux"}, "what": nil, "remedy": nil,

@@ -5,7 +5,7 @@ import { api } from "./api.js";
 import { dialog } from "./dialog.js";
 
 const onOff = 6, level = 8, descriptor = 29, maxLevel = 254;
-const command = { off: 0, on: 1, level: 4 };
+const command = { off: 0, on: 1, level: 4 }; // MoveToLevelWithOnOff: it switches on, too
 const patience = 2500; // ms for a device to say what it did
 const pause = 1500; // ms between looks at lists that changed
 
@@ -47,7 +47,6 @@ function show(element, said) {
 
 function switched(element, endpoint, on) {
   for (const b of $$(`[role=switch][data-endpoint="${endpoint}"]`, element)) b.setAttribute("aria-checked", on);
-  for (const b of $$(`.level[data-endpoint="${endpoint}"]`, element)) b.disabled = !on;
   say(element, endpoint, on);
 }
 
@@ -86,7 +85,7 @@ export function controls(within) {
     if (!slider) return;
     const element = slider.closest("[data-node]"), endpoint = slider.dataset.endpoint;
     const fields = { 0: Math.max(1, Math.round((slider.value * maxLevel) / 100)), 1: 0, 2: 0, 3: 0 };
-    invoke(element, endpoint, level, command.level, fields, () => levelled(element, endpoint, slider.value), () => {});
+    invoke(element, endpoint, level, command.level, fields, () => { switched(element, endpoint, true); levelled(element, endpoint, slider.value); }, () => settle(element));
   });
 }
 
