@@ -79,12 +79,14 @@ func TestBrowser(t *testing.T) {
 	if len(done.Names) != 2 {
 		t.Errorf("the list has %v", done.Names)
 	}
+	check(t, ours[0].Press(ctx)) // nobody taps: the page hears of it
+	b.ask("shown", map[string]any{"name": "Virtual light", "on": true}, nil)
 	b.ask("flip", map[string]any{"name": "light-1"}, nil)
 	check(t, js[0].Switched(ctx, true))
 	check(t, js[0].Press(ctx))
 	b.ask("shown", map[string]any{"name": "light-1", "on": false}, nil)
 	b.ask("flip", map[string]any{"name": "Virtual light"}, nil)
-	check(t, ours[0].Switched(ctx, true))
+	check(t, ours[0].Switched(ctx, false))
 
 	var shared struct {
 		Digits, Left string
@@ -105,6 +107,17 @@ func TestBrowser(t *testing.T) {
 	b.ask("look", map[string]any{"screens": map[string]string{"more": "/more", "gateways": "/gateways", "zones": "/zones", "networks": "/networks", "firmware": "/firmware",
 		"people": "/people", "audit": "/audit", "account": "/account", "trust": "/trust", "missing": "/nowhere"}}, nil)
 	b.ask("mistype", map[string]any{"code": "1234-567-8901"}, nil)
+	var asked struct {
+		Answer struct {
+			SSID, Password string
+			SaveAs         string `json:"save_as"`
+		}
+		Text string
+	}
+	b.ask("asked", map[string]any{"code": "3497-011-2332"}, &asked)
+	if a := asked.Answer; a.SSID != "attic" || a.Password != "open sesame" || a.SaveAs != "attic" || !strings.Contains(asked.Text, "under Networks") {
+		t.Errorf("asked for a network: %+v", asked)
+	}
 	var invited struct{ Link string }
 	b.ask("invite", map[string]any{"name": "Rosa", "role": "resident"}, &invited)
 	b.ask("login", map[string]any{"name": "Administrator", "password": password}, nil)

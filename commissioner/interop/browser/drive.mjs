@@ -214,6 +214,35 @@ obey(
             return { text: await page.locator("#code-failure").textContent() };
         },
 
+        // asked is asked for a network while it pairs, and then told of a failure,
+        // by a gateway whose part is played here.
+        async asked({ code }) {
+            const line = what => JSON.stringify(what) + "\n";
+            const question = { id: "q1", kinds: ["wifi"], tried: "attic", failure: { code: "network-password-wrong", message: "its password is probably wrong", remedy: "give it again" },
+                seen: [{ kind: "wifi", id: "", name: "attic", signal_dbm: -50 }, { kind: "wifi", id: "", name: "cellar", signal_dbm: -60, known: "cellar" }] };
+            await page.route("**/api/v1/pair", route => route.fulfill({ contentType: "application/x-ndjson", body: line({ step: 10, of: 22, name: "choose-network", state: "started", ms: 0 }) +
+                line({ question }) + line({ step: 10, of: 22, name: "choose-network", state: "failed", ms: 9 }) + line({ error: { code: "network-needed", step: "choose-network", message: "the device needs a network", remedy: "see a shell" } }) }));
+            const answered = new Promise(done => page.route("**/api/v1/questions/q1", route => {
+                done(route.request().postDataJSON());
+                return route.fulfill({ json: { answered: "q1" } });
+            }));
+            await page.goto(config.origin + "/add");
+            await page.locator("#type").tap();
+            await page.locator("#code").fill(code);
+            await page.locator("#typed button").tap();
+            await page.locator("#go").tap();
+            await page.locator("dialog[open]").waitFor();
+            await judge("asked");
+            await page.getByLabel("Password").fill("open sesame");
+            await page.getByRole("button", { name: "Join" }).tap();
+            const answer = await answered;
+            await page.locator("#queue .failure").waitFor();
+            await judge("refused");
+            const text = await page.locator("#queue .failure").textContent();
+            await page.unrouteAll({ behavior: "ignoreErrors" });
+            return { answer, text };
+        },
+
         // invite makes an invitation for somebody else.
         async invite({ name, role }) {
             await page.goto(config.origin + "/people");
