@@ -77,6 +77,19 @@ func appendTo(ts *testscript.TestScript, file, text string) {
 	ts.Check(f.Close())
 }
 
+// pages gets pages, or answers of the API, and keeps them in the file answers.
+func pages(ts *testscript.TestScript, _ bool, args []string) {
+	for _, path := range args {
+		resp := visit(ts, "GET", path, nil)
+		answer, err := io.ReadAll(resp.Body)
+		ts.Check(err)
+		if resp.StatusCode != http.StatusOK || len(answer) == 0 {
+			ts.Fatalf("%s: %s %.200s", path, resp.Status, answer)
+		}
+		appendTo(ts, "answers", string(answer))
+	}
+}
+
 func visit(ts *testscript.TestScript, method, path string, body []byte) *http.Response {
 	req, err := http.NewRequest(method, ts.Getenv("PAGE")+path, bytes.NewReader(body))
 	ts.Check(err)
