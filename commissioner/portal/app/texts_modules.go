@@ -104,7 +104,7 @@ var moduleTexts = map[string]string{
 
 	"step.describe": "Asking what it is",
 	"step.enroll":   "Making it one of the home's gateways",
-	"step.join":     "Giving it what the home knows",
+	"step.join":     "Bringing it among the others",
 
 	// What to do where the API tells what to do at a shell.
 	"remedy.is-a-gateway":       "An administrator lets gateways in at the gateway itself.",

@@ -1,11 +1,17 @@
 import { t, has } from "./text.js";
 import { $, $$, h, failure } from "./dom.js";
 import { api, stream } from "./api.js";
-import { live, controls } from "./live.js";
+import { live, controls, settle } from "./live.js";
 
 const home = $("[data-node]"), path = "/api/v1/devices/" + home.dataset.node;
 controls(home);
-live((node) => (node === home.dataset.node ? [home] : []), () => {}, () => Infinity);
+live((node) => (node === home.dataset.node ? [home] : []), () => ($(".control") ? settle(home) : known()), () => Infinity);
+
+// known shows a device that says for the first time what it can do.
+async function known() {
+  const { values } = await api("GET", path + "/state").catch(() => ({ values: {} }));
+  if (Object.keys(values).some((p) => /^[1-9]\d*\/6\/0$/.test(p)) && !$("input:focus")) location.reload();
+}
 
 // Sharing: a code, and how long it is good.
 const share = $("#share");

@@ -2,6 +2,7 @@ import { t } from "./text.js";
 import { $, $$ } from "./dom.js";
 import { live, controls } from "./live.js";
 
+const later = 1000; // ms
 const form = $(".filter");
 let list = $("#devices");
 
@@ -25,11 +26,13 @@ function filter() {
 // refresh takes the list as the gateway makes it now.
 async function refresh() {
   if (document.hidden) return document.addEventListener("visibilitychange", refresh, { once: true });
+  if ($("input:active", list ?? document)) return setTimeout(refresh, later); // somebody has a finger on it
   const response = await fetch("/", { cache: "no-store" }).catch(() => null);
   if (!response?.ok || response.redirected) return;
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const next = $("#devices", page);
-  if (!next || !list) return location.reload();
+  if (!next && !list) return;
+  if (!next || !list) return location.reload(); // the first device, or the last
   const focused = document.activeElement?.closest?.("[data-node]")?.dataset.node;
   const what = document.activeElement?.getAttribute?.("role") === "switch" ? "[role=switch]" : ".name";
   list.replaceWith(next);

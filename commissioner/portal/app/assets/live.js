@@ -10,21 +10,23 @@ const patience = 2500; // ms for a device to say what it did
 const pause = 1500; // ms between looks at lists that changed
 
 // live follows the home's events: of(node) gives the elements that show a
-// device; changed is called when lists may be other than index says.
+// device; changed is called when the page may be other than the gateway would
+// make it now: when lists are newer than index says, when a device shows itself,
+// and at the beginning, since something may have happened before that.
 export function live(of, changed, index) {
   let waiting = null;
   const look = () => { waiting ??= setTimeout(() => { waiting = null; changed(); }, pause); };
   const events = new EventSource("/api/v1/events");
+  events.addEventListener("open", look);
+  events.addEventListener("lost", look);
   events.addEventListener("device", (e) => {
     const said = JSON.parse(e.data);
-    if (said.removed || Object.keys(said.values ?? {}).some((path) => path.split("/")[1] == descriptor)) look(); // there is more, or less, to show
+    if (said.removed || said.available || Object.keys(said.values ?? {}).some((path) => path.split("/")[1] == descriptor)) look(); // there is more, or less, to show
     for (const element of of(said.node_id)) show(element, said);
   });
   events.addEventListener("home", (e) => {
-    const now = JSON.parse(e.data).index;
-    if (now > index()) look();
+    if (JSON.parse(e.data).index > index()) look();
   });
-  events.addEventListener("lost", look);
 }
 
 // show has an element show what a device said.
@@ -92,7 +94,7 @@ export function controls(within) {
 // settle shows what the device itself says, some time after it was told to do
 // something: one that is switched by others at the same moment may report nothing.
 const settling = new Map();
-function settle(element) {
+export function settle(element) {
   const node = element.dataset.node;
   clearTimeout(settling.get(node));
   settling.set(node, setTimeout(async () => {
