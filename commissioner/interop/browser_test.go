@@ -103,6 +103,11 @@ func TestBrowser(t *testing.T) {
 		t.Errorf("the shared light is on %d fabrics, %v", f, err)
 	}
 
+	var left struct{ Open int }
+	if b.ask("unshare", nil, &left); left.Open != 0 {
+		t.Error("the code is shown though the door is closed")
+	}
+
 	b.ask("passkey", nil, nil)
 	b.ask("look", map[string]any{"screens": map[string]string{"more": "/more", "gateways": "/gateways", "zones": "/zones", "networks": "/networks", "firmware": "/firmware",
 		"people": "/people", "audit": "/audit", "account": "/account", "trust": "/trust", "missing": "/nowhere"}}, nil)

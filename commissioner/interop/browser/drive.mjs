@@ -182,10 +182,18 @@ obey(
             return { digits, left, fabrics: await page.locator("#fabrics li").allTextContents() };
         },
 
+        // unshare closes the door: after somebody came in, when the device has done
+        // so already, and again while it is open.
         async unshare() {
+            expected = ["status of 409"];
             await page.locator("#close").tap();
             await page.locator("#share-says").waitFor();
-            return {};
+            expected = [];
+            await page.locator("#open").tap();
+            await page.locator("#shared:not([hidden])").waitFor();
+            await page.locator("#close").tap();
+            await page.locator("#share-says").waitFor();
+            return { open: await page.locator("#shared:not([hidden])").count() };
         },
 
         // look visits screens.
