@@ -218,7 +218,13 @@ func (p *Portal) update(w http.ResponseWriter, r *http.Request) error {
 	s := newStream(w)
 	ticker := time.NewTicker(updateEvery)
 	defer ticker.Stop()
-	for before := (ota.Progress{}); ; {
+	// It may have gone on before it is looked at for the first time.
+	before := ota.Progress{State: ota.Announced}
+	if now := p.C.Ledger.State().Devices[d.Node]; now != nil && now.Update() != nil {
+		before.Version = now.Update().Version
+	}
+	s.line(Update{State: before.State, Version: before.Version})
+	for {
 		if now, ok := p.U.Progress(d.Node); ok && (now.State != before.State || now.Done != before.Done || now.Version != before.Version) {
 			before = now
 			v := Update{State: now.State, Version: now.Version, Done: now.Done, Size: now.Size}
