@@ -128,6 +128,11 @@ func commands() map[string]fabric.Command {
 		"restore-6": {Restore: &fabric.Restore{State: &fabric.State{Version: 6, People: &fabric.People{Key: []byte("key"), Authority: []byte("der"), Approve: fabric.Resident, Exposed: true, Hooks: map[string]*fabric.Hook{"phone": {Name: "phone", Sealed: []byte("address"), Since: start}},
 			Persons: map[string]*fabric.Person{"01": {ID: "01", Name: "Anna", Role: fabric.Administrator, Sealed: []byte("proof"), Since: start, Passes: map[string]*fabric.Pass{"digest": pass}}}},
 			Devices: map[cert.NodeID]*fabric.Device{7: {Node: 7, Room: "kitchen"}}}, Gateway: fabric.Gateway{Node: gateway, Version: 6}, Generation: fabric.Generation{Number: 17}, CAT: 9}},
+		"found-6": {Found: &fabric.Found{Home: fabric.Home{Name: "home", FabricID: 1, Root: []byte("root")}, Generation: fabric.Generation{Number: 1}, Gateway: fabric.Gateway{Node: gateway, Version: 6},
+			Import: &fabric.Import{Controller: 112233, Published: true}, Devices: []fabric.Inherited{{Node: 7, Name: "lamp", Facts: fabric.Facts{VendorID: 0xFFF1}, Serial: []byte{1}, NOCHash: []byte("hash"), PublicKey: []byte("key")}}}},
+		"adopt": {Adopt: &fabric.Adopt{Node: 7, Gateway: gateway, Terms: fabric.SharedTerms, Serial: []byte{1}, NOCHash: []byte("hash"), PublicKey: []byte("key"), Access: 1}},
+		"restore-import": {Restore: &fabric.Restore{State: &fabric.State{Version: 6, Import: &fabric.Import{Controller: 112233, Published: true},
+			Devices: map[cert.NodeID]*fabric.Device{7: {Node: 7, Terms: fabric.RotatingTerms}}}, Gateway: fabric.Gateway{Node: gateway, Version: 6}, Generation: fabric.Generation{Number: 17}, CAT: 9}},
 		"abandon-2": {Abandon: &fabric.Abandon{Node: 7, Reason: "reason", Gateway: gateway}},
 	} {
 		c.Version, c.Time = c.Needs(), start

@@ -45,7 +45,8 @@ func (c *Command) Needs() uint8 {
 	switch {
 	case c.SetPeople != nil, c.SetPerson != nil, c.RemovePerson != nil, c.AddPass != nil, c.EndPasses != nil, c.SetApproval != nil, c.SetRoom != nil, c.SetHook != nil, c.RemoveHook != nil, c.For != "",
 		c.Reseal.peopled(), c.EvictGateway != nil && c.EvictGateway.Reseal.peopled(), c.Reroot != nil && c.Reroot.Reseal.peopled(),
-		c.Restore != nil && (c.Restore.State.peopled() || c.Restore.Reseal.peopled()):
+		c.Restore != nil && (c.Restore.State.peopled() || c.Restore.Reseal.peopled() || c.Restore.State.imported()),
+		c.Adopt != nil, c.Found != nil && (c.Found.Import != nil || c.Found.Devices != nil):
 		return PeopleVersion
 	case c.ReserveMove != nil && c.ReserveMove.Renewal, c.Restore != nil && c.Restore.State.renewed():
 		return renewalVersion
@@ -194,6 +195,8 @@ func (s *State) apply(c *Command) error {
 		return s.setHook(c.SetHook)
 	case c.RemoveHook != nil:
 		return s.removeHook(c.RemoveHook)
+	case c.Adopt != nil:
+		return s.adopt(c.Adopt)
 	}
 	return refuse(CodeUnknownKind, "the command is of a kind this release does not know")
 }
@@ -221,5 +224,8 @@ func (s *State) found(f *Found) error {
 	if s.Keyring != nil && !s.SealedRight() {
 		return refuse(CodeInvalid, "the keyring is not for the first gateway")
 	}
-	return s.addZone(&AddZone{defaultZone})
+	if err := s.addZone(&AddZone{defaultZone}); err != nil {
+		return err
+	}
+	return s.takeIn(f.Import, f.Devices, gateway.Node)
 }

@@ -69,6 +69,8 @@ type Command struct {
 	SetHook      *SetHook      `cbor:"55,keyasint,omitempty"`
 	RemoveHook   *RemoveHook   `cbor:"56,keyasint,omitempty"`
 
+	Adopt *Adopt `cbor:"57,keyasint,omitempty"`
+
 	// By is the gateway that proposes it, as the leader knows it; 0: not told.
 	By cert.NodeID `cbor:"64,keyasint,omitempty"`
 	// For is the person who asked that gateway for it, by name; empty: nobody
@@ -82,6 +84,10 @@ type Found struct {
 	Generation Generation `cbor:"1,keyasint"`
 	Gateway    Gateway    `cbor:"2,keyasint"`
 	Keyring    *Keyring   `cbor:"3,keyasint,omitempty"`
+	// Import and Devices are of the controller that the fabric is taken over
+	// from; nil if it is a new one.
+	Import  *Import     `cbor:"4,keyasint,omitempty"`
+	Devices []Inherited `cbor:"5,keyasint,omitempty"`
 }
 
 // Reserve sets a node id and a serial number aside for a device that is about
@@ -195,6 +201,7 @@ const (
 	CodeRerooting    Code = "reroot-in-progress"
 	CodeNoReroot     Code = "no-reroot-in-progress"
 	CodeStragglers   Code = "devices-not-moved"
+	CodeForeign      Code = "devices-not-met"
 	CodeNoPerson     Code = "person-unknown"
 	CodeNoHook       Code = "hook-unknown"
 	CodeChanged      Code = "person-changed-meanwhile"

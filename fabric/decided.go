@@ -20,6 +20,12 @@ func (c *Command) decided(before, after *State) []audit.Record {
 	switch {
 	case c.Found != nil:
 		o = o.Text("fabric", after.Home.FabricID.String()).Text("root", hash(after.Home.Root))
+		if i := after.Import; i != nil {
+			o = o.Text("from", i.Controller.String()).Flag("published", i.Published).Number("devices", int64(len(after.Devices)))
+		}
+	case c.Adopt != nil:
+		d := after.Devices[r.Device]
+		o = credential(o.Text("terms", d.Terms.String()).Number("access", int64(d.AccessVersion())), d.NOCHash, d.PublicKey)
 	case c.Restore != nil:
 		return []audit.Record{restored(r, c.Restore, after)}
 	case c.Reserve != nil:

@@ -114,6 +114,8 @@ func (c *Command) subject() audit.Record {
 		return audit.Record{What: "hook-set", Name: c.SetHook.Name}
 	case c.RemoveHook != nil:
 		return audit.Record{What: "hook-removed", Name: c.RemoveHook.Name}
+	case c.Adopt != nil:
+		return audit.Record{What: "device-adopted", Device: c.Adopt.Node}
 	}
 	return audit.Record{What: unknownKind}
 }

@@ -147,6 +147,8 @@ func (s *State) reroot(c *Reroot) error {
 	switch {
 	case s.Former != nil || len(s.Moved()) > 0:
 		return refuse(CodeRerooting, "the change of the root before this one is not over")
+	case s.Foreign():
+		return refuse(CodeForeign, "devices that were taken over have not been met: nobody could move them")
 	case len(c.Root) == 0 || len(c.Root) > cert.MaxTLV || len(c.Reseal.ICAC) == 0 || len(c.Reseal.Recovery) == 0 ||
 		len(c.Reseal.Former) == 0 || len(c.Reseal.Former) > MaxBlob || bytes.Equal(c.Root, s.Home.Root):
 		return refuse(CodeInvalid, "the root, its authority, its kit or the key of before is missing, or the root is the same")
@@ -211,7 +213,7 @@ func (s *State) renewing(n cert.NodeID) bool {
 // RenewalDue reports whether a device's certificate is not what its standing
 // asks for: one in quarantine has not the zone's tag.
 func (s *State) RenewalDue(d *Device) bool {
-	return s.Version >= renewalVersion && d.Phase == Admitted && !s.OnFormer(d) && d.Untagged != d.Quarantined()
+	return s.Version >= renewalVersion && d.Phase == Admitted && !s.OnFormer(d) && d.Terms.Administered() && d.Untagged != d.Quarantined()
 }
 
 // attempt is a moving device's certificate of a serial number.
@@ -275,6 +277,7 @@ func (s *State) admitMove(c *AdmitMove) error {
 	case c.Access == 0 != m.Renewal || c.Access > s.Home.GatewayCAT.Version():
 		return refuse(CodeInvalid, "there is no such version of the gateways' tag")
 	case !m.Renewal:
+		d.Terms = HomeTerms // which AddNOC gave it all of
 		d.Before, d.Access = &Credential{d.Generation, d.Serial, d.NOCHash, d.PublicKey}, c.Access
 	}
 	d.Generation, d.Serial, d.NOCHash, d.PublicKey = m.Credential.Generation, m.Credential.Serial, m.Credential.NOCHash, m.Credential.PublicKey

@@ -139,7 +139,7 @@ func (s *State) restore(r *Restore) error {
 		return refuse(CodeFull, fmt.Sprintf("the home was restored %d times; its node ids are used up", MaxRestores))
 	case !gateway.Node.Operational() || len(gateway.NOC) == 0 || len(gateway.NOC) > cert.MaxTLV || len(gateway.SealKey) == 0 ||
 		len(gateway.SealKey) > MaxBlob || len(gateway.Name) > MaxText || len(gateway.Storage) > MaxText || gateway.Reserved != nil ||
-		gateway.CAT != r.CAT || gateway.Version < 2 || next.Trail != nil && gateway.Version < TrailVersion || next.People != nil && gateway.Version < PeopleVersion || gateway.Version > Version: // not only this release's: later ones replay the log
+		gateway.CAT != r.CAT || gateway.Version < 2 || next.Trail != nil && gateway.Version < TrailVersion || (next.People != nil || next.Import != nil) && gateway.Version < PeopleVersion || gateway.Version > Version: // not only this release's: later ones replay the log
 		return refuse(CodeInvalid, "the first gateway lacks something, or its certificate another version of the gateways' tag")
 	case next.Used(gateway.Node):
 		return refuse(CodeUsed, fmt.Sprintf("node id %v was given before", gateway.Node))
@@ -219,6 +219,9 @@ func (s *State) flaw() string {
 		return what
 	}
 	if what := s.Trail.flaw(); what != "" {
+		return what
+	}
+	if what := s.importFlaw(); what != "" {
 		return what
 	}
 	if what := s.People.flaw(); what != "" {

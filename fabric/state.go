@@ -73,6 +73,7 @@ type State struct {
 	Firmware    *Firmware                  `cbor:"18,keyasint,omitempty"` // nil: nothing is settled
 	Trail       *Trail                     `cbor:"20,keyasint,omitempty"` // nil: some gateway keeps none
 	People      *People                    `cbor:"21,keyasint,omitempty"` // nil: nobody is known yet
+	Import      *Import                    `cbor:"22,keyasint,omitempty"` // nil: the fabric was minted here
 }
 
 // Home is what the fabric rests on.
@@ -145,6 +146,8 @@ type Device struct {
 	Attempt *Attempt `cbor:"19,keyasint,omitempty"`
 	// Room is where people look for it. It decides nothing: zones do.
 	Room string `cbor:"20,keyasint,omitempty"`
+	// Terms are what it still has of before it was taken over.
+	Terms Terms `cbor:"21,keyasint,omitempty"`
 }
 
 // Facts are what the device says of itself.
@@ -220,5 +223,5 @@ func serial(generation uint32, index uint64) []byte {
 
 // Used reports whether a node id was ever given.
 func (s *State) Used(n cert.NodeID) bool {
-	return s.Gateways[n] != nil || s.Devices[n] != nil || s.Tombstones[n] != nil
+	return s.Gateways[n] != nil || s.Devices[n] != nil || s.Tombstones[n] != nil || s.usedBefore(n)
 }

@@ -298,11 +298,12 @@ func TestRecords(t *testing.T) {
 	young := newTold(t)
 	young.must(Command{Found: &Found{Home: Home{Name: "home", FabricID: 1, Root: []byte("root"), Birth: start, GatewayCAT: cert.NewCAT(1, 1)},
 		Generation: Generation{Number: 1, ICAC: []byte("icac"), Key: []byte("sealed")}, Gateway: Gateway{Node: gateway, Name: "hall", NOC: []byte("noc"), Version: TrailVersion}}})
-	crowd := crowd(t)
-	all := slices.Concat(young.records, h.records, next.records, crowd.records)
+	crowd, heirs := crowd(t), heirs(t)
+	all := slices.Concat(young.records, h.records, next.records, crowd.records, heirs.records)
 	maps.Copy(h.kinds, next.kinds)
 	maps.Copy(h.kinds, young.kinds)
 	maps.Copy(h.kinds, crowd.kinds)
+	maps.Copy(h.kinds, heirs.kinds)
 	said := map[string]string{}
 	for i, kinds := 0, reflect.TypeFor[Command](); i < kinds.NumField(); i++ {
 		f := kinds.Field(i)
