@@ -42,6 +42,7 @@ type Config struct {
 	Home       string // name of the home
 	Gateway    string // name of the first gateway
 	VendorID   uint16 // administrator's vendor, told to devices
+	Inherit    *Inheritance // nil: the fabric is a new one
 	Now        time.Time
 	Random     io.Reader      // nil: the system's
 	TPM        string         // what keeps the gateway's keys; see keyfile.Options
@@ -63,7 +64,11 @@ func Found(ctx context.Context, c Config) (*fabric.State, error) {
 	if c.Random == nil {
 		c.Random = rand.Reader
 	}
-	return Begin(ctx, c, &fabric.State{}, func(keys keyfile.Keys) (*fabric.Command, error) {
+	was := &fabric.State{}
+	if c.Inherit != nil {
+		was = fabric.Inheriting(&c.Inherit.Import, c.Inherit.Devices)
+	}
+	return Begin(ctx, c, was, func(keys keyfile.Keys) (*fabric.Command, error) {
 		cmd, kit, err := mint(c, keys)
 		if err == nil {
 			err = writeKit(c, kit)
@@ -143,8 +148,8 @@ func refuseFounded(c Config, node cert.NodeID) error {
 
 // mint makes all that a home rests on.
 func mint(c Config, keys keyfile.Keys) (*fabric.Command, seal.Kit, error) {
-	birth := c.Now.UTC().Truncate(time.Second)
-	f, err := issuer.NewFabric(c.Random, issuer.Params{Birth: birth})
+	now := c.Now.UTC().Truncate(time.Second)
+	f, birth, err := c.fabric(now)
 	if err != nil {
 		return nil, seal.Kit{}, err
 	}
@@ -161,7 +166,7 @@ func mint(c Config, keys keyfile.Keys) (*fabric.Command, seal.Kit, error) {
 	if err != nil {
 		return nil, seal.Kit{}, err
 	}
-	kit := seal.Kit{Home: c.Home, FabricID: f.FabricID, Root: f.RCAC, Key: f.RootKey, Made: birth}
+	kit := seal.Kit{Home: c.Home, FabricID: f.FabricID, Root: f.RCAC, Key: f.RootKey, Made: now}
 	if kit.Sealing, err = seal.NewSealingKey(seal.FirstSuite.Envelopes(), c.Random); err != nil {
 		return nil, kit, err
 	}
@@ -171,6 +176,9 @@ func mint(c Config, keys keyfile.Keys) (*fabric.Command, seal.Kit, error) {
 		Generation: fabric.Generation{Number: 1, ICAC: f.ICAC},
 		Gateway: fabric.Gateway{Node: keys.Node, Name: c.Gateway, NOC: noc, SealKey: keys.Sealing[0].Public(), Version: fabric.Version,
 			Storage: string(keys.Storage)},
+	}
+	if i := c.Inherit; i != nil {
+		begin.Import, begin.Devices = &i.Import, i.Devices
 	}
 	if err := sealFirst(c, begin, vault.Founding(f.IssuerKey, f.IPK)); err != nil {
 		return nil, kit, err

@@ -88,6 +88,23 @@ func NewFabric(random io.Reader, p Params) (*Fabric, error) {
 	return f, nil
 }
 
+// Inherit is a fabric that there is already, with its root's key and its
+// identity protection key, and a first intermediate of ours below the root. A
+// zero ipk has one drawn.
+func Inherit(random io.Reader, rcac []byte, root PrivateKey, id cert.FabricID, ipk cert.EpochKey) (*Fabric, error) {
+	f := &Fabric{FabricID: id, Compressed: cert.CompressFabric(root.PublicKey(), id), RCAC: rcac, RootKey: root, IPK: ipk}
+	var err error
+	if f.ICAC, f.IssuerKey, err = NewIntermediate(random, rcac, root, 1, time.Time{}); err != nil {
+		return nil, err
+	}
+	if ipk.Reveal() == [cert.GroupKeyLength]byte{} {
+		if f.IPK, err = cert.RandomEpochKey(random); err != nil {
+			return nil, fmt.Errorf("inherit a fabric: %w", err)
+		}
+	}
+	return f, nil
+}
+
 // draw is a number that is not 0.
 func draw(random io.Reader) (uint64, error) {
 	for {
@@ -140,6 +157,7 @@ func mintIntermediate(key cert.PublicKey, rcac []byte, root PrivateKey, generati
 		PublicKey:  key,
 		Extensions: authority(key, issuer.PublicKey),
 	}
+	c.AuthorityKeyID = issuer.SubjectKeyID // of a root that others made, it may be no hash of the key
 	c.HasPathLen = true // and 0: it issues nodes only
 	if err := setValidity(c, issuer.NotBefore.Time(), notAfter); err != nil {
 		return nil, err
