@@ -66,6 +66,10 @@ var forbidden = []struct{ from, to, why string }{
 	{"commissioner/cmd/gatehouse", "cluster/cost", "production code measures nothing"},
 	{"cluster/powercut", "cluster/store", "what records knows nothing of what it records"},
 	{"commissioner/cmd/gatehouse", "commissioner/interop", "production code breaks nothing"},
+	{"commissioner/inherit", "commissioner/matter", "a storage is read, and nobody is talked to"},
+	{"commissioner/inherit", "radio", "a storage is read, and nobody is talked to"},
+	{"commissioner/inherit", "cluster", "a storage is read, and nothing is founded"},
+	{"commissioner/cmd/gatehouse", "commissioner/inherit/inherittest", "production code makes up no other controller"},
 	{"commissioner/matter", "commissioner/enroll", "the protocol does not know what it is used for"},
 }
 

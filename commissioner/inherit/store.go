@@ -154,7 +154,8 @@ func (s store) apply(op operation) error {
 			})
 		}
 		for _, key := range list(op.Values) {
-			delete(s[op.Key], text(key))
+			name, _ := key.(string)
+			delete(s[op.Key], name)
 		}
 	default:
 		return errFormat

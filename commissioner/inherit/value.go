@@ -10,6 +10,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"gatehouse/fabric"
 )
@@ -98,13 +99,19 @@ func small(v any, limit uint64) uint64 {
 	return 0
 }
 
-// text is a string, bounded; empty if there is none.
+// text is a string, bounded and fit for a terminal; empty if there is none.
 func text(v any) string {
 	t, ok := v.(string)
 	if _, is := specialOf(v); !ok || is {
 		return ""
 	}
-	return fabric.Cut(strings.ToValidUTF8(t, ""))
+	printable := strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, strings.ToValidUTF8(t, ""))
+	return fabric.Cut(printable)
 }
 
 func list(v any) []any            { l, _ := v.([]any); return l }

@@ -34,6 +34,12 @@ type Device struct {
 	Standing   *Standing       `json:"firmware,omitempty"` // nil: nothing was decided yet
 	Serial     string          `json:"certificate_serial"` // hex
 	ZoneTag    bool            `json:"certificate_zone_tag"`
+	// Terms are what it still has of before it was taken over from another
+	// controller: foreign, shared, published or rotating; empty: nothing.
+	Terms string `json:"terms,omitempty"`
+	// TermsKept is why the last step of the taking over failed; told by its
+	// owner alone.
+	TermsKept *commissioner.Failure `json:"terms_kept,omitempty"`
 }
 
 func (p *Portal) view(d *fabric.Device) Device {
@@ -42,6 +48,12 @@ func (p *Portal) view(d *fabric.Device) Device {
 	if d.Phase == fabric.Admitted {
 		at := time.UnixMilli(d.AdmittedAt).UTC()
 		v.AdmittedAt = &at
+	}
+	if d.Terms != fabric.HomeTerms {
+		v.Terms = d.Terms.String()
+		if s, ok := p.K.Straggles(d.Node); ok {
+			v.TermsKept = s.Failure
+		}
 	}
 	v.Owner = d.Gateway.String()
 	if h, ok := p.K.Health(d.Node); ok {

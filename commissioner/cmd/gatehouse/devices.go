@@ -52,10 +52,18 @@ func (c *devicesCmd) Run(ctx context.Context, g *globals) error {
 		w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "NAME\tNODE ID\tZONE\tSTATE\tPRODUCT\tSOFTWARE\tADDRESS")
 		for _, d := range list.Devices {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s %s\t%s\t%s\n", d.Name, d.Node, d.Zone, d.Phase, d.Facts.VendorName, d.Facts.ProductName, d.Facts.SoftwareString, d.Address)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s %s\t%s\t%s\n", d.Name, d.Node, d.Zone, stateOf(d), d.Facts.VendorName, d.Facts.ProductName, d.Facts.SoftwareString, d.Address)
 		}
 		w.Flush()
 	})
+}
+
+// stateOf is how far a device is; of one that was taken over, on which terms.
+func stateOf(d portal.Device) string {
+	if d.Terms == "" {
+		return d.Phase
+	}
+	return d.Phase + ", " + d.Terms
 }
 
 type deviceCmds struct {

@@ -41,6 +41,7 @@ type cli struct {
 	globals
 
 	Setup    setupCmd     `cmd:"" help:"Found a home: make its keys, its first gateway and the recovery kit."`
+	Import   importCmd    `cmd:"" help:"Take over the fabric of one of Home Assistant's Matter servers: its devices stay as they are known."`
 	Serve    serveCmd     `cmd:"" help:"Run the gateway."`
 	Status   statusCmd    `cmd:"" help:"Show the gateway."`
 	Join     joinCmd      `cmd:"" help:"Show a code by which a gateway of a home lets this one in."`

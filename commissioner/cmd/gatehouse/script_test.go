@@ -103,6 +103,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"waitfile": waitFile, "waitgateway": waitGateway, "codeto": codeTo, "canary": canary, "answers": answers, "keysleak": keysLeak, "lacks": lacksText, "exits": exits,
 			"waitfor": waitFor, "waitrefused": waitRefused, "join": fresh.join, "joined": fresh.joined, "repository": repository, "image": image, "signkeysleak": signKeysLeak, "auditproofs": auditProofs, "browser": browser, "pages": pages, "secretto": secretTo,
+			"oldserver": oldServer(t),
 		},
 	})
 }

@@ -37,13 +37,18 @@ type founded struct {
 }
 
 func (c *setupCmd) Run(ctx context.Context, g *globals) error {
+	return c.found(ctx, g, testVendor, nil)
+}
+
+// found founds the home, on a fabric that there is if i is not nil.
+func (c *setupCmd) found(ctx context.Context, g *globals, vendor uint16, i *found.Inheritance) error {
 	passphrase, err := readPassphrase(c.PassphraseFile, "the recovery kit", true)
 	if err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := found.Found(ctx, found.Config{Dir: g.State, Kit: c.Kit, Passphrase: passphrase, Home: c.Name, Gateway: c.Gateway,
-		VendorID: testVendor, Now: clock(), TPM: c.TPM, Cluster: clusterConfig(log)})
+		VendorID: vendor, Inherit: i, Now: clock(), TPM: c.TPM, Cluster: clusterConfig(log)})
 	if errors.Is(err, found.ErrFounded) {
 		return errFounded
 	} else if err != nil {
