@@ -25,7 +25,7 @@ type Subscription struct {
 	deliver func(*Report)
 	max     time.Duration
 
-	mu    sync.Mutex // one report at a time
+	turn  chan struct{} // holds one while a report is taken in: one at a time
 	alive *time.Timer
 	once  sync.Once
 	done  chan struct{}
@@ -74,9 +74,9 @@ func (e *Engine) Subscribe(ctx context.Context, s *exchange.Session, req Subscri
 	if err := d.send(ctx, opSubscribeRequest, &req); err != nil {
 		return nil, err
 	}
-	sub := &Subscription{e: e, deliver: deliver, done: make(chan struct{})}
-	sub.mu.Lock() // a report that overtakes the confirmation waits
-	defer sub.mu.Unlock()
+	sub := &Subscription{e: e, deliver: deliver, done: make(chan struct{}), turn: make(chan struct{}, 1)}
+	sub.turn <- struct{}{} // a report that overtakes the confirmation waits
+	defer func() { <-sub.turn }()
 	var a assembly
 	for more := true; more; {
 		var chunk reportData
@@ -153,8 +153,12 @@ func (e *Engine) reported(ctx context.Context, d dialogue, body []byte) {
 		d.status(ctx, InvalidSubscription)
 		return
 	}
-	sub.mu.Lock()
-	defer sub.mu.Unlock()
+	select {
+	case sub.turn <- struct{}{}:
+		defer func() { <-sub.turn }()
+	case <-ctx.Done():
+		return
+	}
 	if sub.alive == nil { // it was never confirmed
 		d.status(ctx, InvalidSubscription)
 		return
