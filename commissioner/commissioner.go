@@ -94,6 +94,7 @@ type Config struct {
 type Commissioner struct {
 	Config
 	resumptions securechannel.Resumptions
+	standIns    standIns
 
 	mu     sync.Mutex
 	active map[cert.NodeID]bool // being paired here: not to be settled

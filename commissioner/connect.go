@@ -24,7 +24,7 @@ func (c *Commissioner) Connect(ctx context.Context, node cert.NodeID) (*exchange
 	if addr, ok := c.Addresses.Get(node); ok {
 		known = &securechannel.Peer{Link: c.Link, Addr: addr}
 	}
-	id, err := c.IdentityFor(c.Ledger.State().Devices[node])
+	id, err := c.IdentityFor(ctx, c.Ledger.State().Devices[node])
 	if err != nil {
 		return nil, err
 	}
@@ -35,9 +35,9 @@ func (c *Commissioner) Connect(ctx context.Context, node cert.NodeID) (*exchange
 	return s, err
 }
 
-// IdentityFor is who this gateway is on the fabric that a device is on; nil is
-// a device that is yet to come.
-func (c *Commissioner) IdentityFor(d *fabric.Device) (*securechannel.Identity, error) {
+// IdentityFor is who this gateway is on the fabric that a device is on, and on
+// the terms it is on; nil is a device that is yet to come.
+func (c *Commissioner) IdentityFor(ctx context.Context, d *fabric.Device) (*securechannel.Identity, error) {
 	s := c.Ledger.State()
 	root := s.Home.Root
 	if d != nil && s.OnFormer(d) {
@@ -45,7 +45,7 @@ func (c *Commissioner) IdentityFor(d *fabric.Device) (*securechannel.Identity, e
 	}
 	for _, id := range c.identities() {
 		if bytes.Equal(id.Root.Certificate().TLV(), root) {
-			return id, nil
+			return c.onTerms(ctx, s, d, id)
 		}
 	}
 	return nil, Fail(CodeOtherFabric, nil)
@@ -76,7 +76,7 @@ func instance(id *securechannel.Identity, node cert.NodeID) string {
 
 // Locate asks the network where a device is now.
 func (c *Commissioner) Locate(ctx context.Context, node cert.NodeID) ([]radio.Addr, error) {
-	id, err := c.IdentityFor(c.Ledger.State().Devices[node])
+	id, err := c.IdentityFor(ctx, c.Ledger.State().Devices[node])
 	if err != nil {
 		return nil, err
 	}

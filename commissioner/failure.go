@@ -69,6 +69,7 @@ const (
 	CodeRerooted        Code = "home-rerooted"
 	CodeMoveDoubt       Code = "move-in-doubt"
 	CodeNotLeft         Code = "former-fabric-kept"
+	CodeIPKKept         Code = "identity-key-kept"
 	CodeInternal        Code = "internal"
 	CodeInvalidArgument Code = "argument-invalid"
 )
@@ -125,6 +126,7 @@ var explanations = map[Code]struct{ message, remedy string }{
 	CodeRerooted:               {"the home got another root meanwhile", "try again"},
 	CodeMoveDoubt:              {"the device may be on the home's new fabric, and does not answer there yet", "wait a quarter of an hour: it is tried again"},
 	CodeNotLeft:                {"the device keeps the home's former fabric", "it is tried again; if it stays so, reset the device and pair it again"},
+	CodeIPKKept:                {"the device keeps the identity protection key of before, which is printed in the Matter SDK's source", "it works, and whoever listens can tell that it is this device; it is tried again with other software, and a device that is reset and paired anew has the home's key"},
 	CodeInternal:               {"the gateway failed", "look at its log"},
 	Code(fabric.CodeStopped):   {"the roll-out has stopped", "see why (gatehouse firmware rollout), then begin it again"},
 	Code(fabric.CodeNoRollout): {"this image is not being rolled out", "see `gatehouse firmware rollout`"},

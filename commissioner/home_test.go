@@ -128,7 +128,9 @@ func (v *vault) SealNetwork(_ context.Context, s *fabric.State, n *fabric.Networ
 func (v *vault) IssuerKey(context.Context, *fabric.State) (issuer.PrivateKey, error) {
 	return issuer.ParsePrivateKey(append([]byte(nil), v.key...))
 }
-func (v *vault) IPK(context.Context, *fabric.State) (cert.EpochKey, error) { return v.ipk, nil }
+func (v *vault) IPK(context.Context, *fabric.State) (cert.EpochKey, error) {
+	return cert.NewEpochKey(v.ipk.Reveal()), nil // whoever gets it may erase it
+}
 
 // home is a gateway and one device, on a network in memory.
 type home struct {

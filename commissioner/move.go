@@ -59,7 +59,7 @@ func (c *Commissioner) Move(ctx context.Context, d *fabric.Device, former *excha
 // again takes a device that belongs through steps that give it another
 // certificate, and gives the session with it under that.
 func (p *pairing) again(ctx context.Context, steps []step) (*exchange.Session, error) {
-	if err := p.aim(p.Ledger.State()); err != nil {
+	if err := p.aim(ctx, p.Ledger.State()); err != nil {
 		return nil, err
 	}
 	if err := p.walk(ctx, steps); err != nil {
@@ -76,7 +76,7 @@ func (p *pairing) again(ctx context.Context, steps []step) (*exchange.Session, e
 // nil is a device that, by its own word over the session which former opens on
 // the former fabric, has not; any error leaves the doubt.
 func (c *Commissioner) SettleMove(ctx context.Context, d *fabric.Device, former func(context.Context) (*exchange.Session, error)) (*exchange.Session, error) {
-	id, err := c.IdentityFor(nil)
+	id, err := c.IdentityFor(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func (c *Commissioner) fabrics(ctx context.Context, s *exchange.Session) (list [
 // LeaveFormer makes a device that was moved forget the home's former fabric,
 // over a session on the present one, and has its own word that it did.
 func (c *Commissioner) LeaveFormer(ctx context.Context, s *exchange.Session, d *fabric.Device) error {
-	id, err := c.IdentityFor(nil)
+	id, err := c.IdentityFor(ctx, nil)
 	if err != nil {
 		return err
 	}

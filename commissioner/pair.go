@@ -219,7 +219,7 @@ func (p *pairing) reserve(ctx context.Context) error {
 	if err != nil {
 		return Explain(err, CodeCommit)
 	}
-	if err := p.aim(state); err != nil {
+	if err := p.aim(ctx, state); err != nil {
 		return err
 	}
 	n, err := state.DrawNode(p.Random)
@@ -245,9 +245,13 @@ func (p *pairing) reserve(ctx context.Context) error {
 
 // aim settles which of the home's fabrics the device comes to: the one of this
 // State, also if the home gets another root meanwhile.
-func (p *pairing) aim(state *fabric.State) (err error) {
+func (p *pairing) aim(ctx context.Context, state *fabric.State) (err error) {
 	p.root = state.Home.Root
-	p.id, err = p.IdentityFor(nil)
+	var d *fabric.Device
+	if p.renewal { // it stays on the terms it is on
+		d = state.Devices[p.node]
+	}
+	p.id, err = p.IdentityFor(ctx, d)
 	return err
 }
 

@@ -85,10 +85,11 @@ func (p *pairing) meetRenewed(ctx context.Context) error {
 // issued: by the device's own word over a session with it, it has that
 // certificate, and is held to it, or has the one of before.
 func (c *Commissioner) SettleRenewal(ctx context.Context, d *fabric.Device, s *exchange.Session) error {
-	noc, err := c.ownNOC(ctx, s)
+	own, err := c.ownCertificates(ctx, s)
 	if err != nil {
 		return err
 	}
+	noc := own.NOC
 	m := d.Next.Credential
 	cmd := fabric.Command{AbandonMove: &fabric.AbandonMove{Node: d.Node, Gateway: c.Identity().Node, Serial: m.Serial}}
 	switch {
@@ -111,8 +112,8 @@ func (c *Commissioner) SettleRenewal(ctx context.Context, d *fabric.Device, s *e
 	return nil
 }
 
-// ownNOC is the certificate that a device has on the fabric of a session.
-func (c *Commissioner) ownNOC(ctx context.Context, s *exchange.Session) ([]byte, error) {
+// ownCertificates are those that a device has on the fabric of a session.
+func (c *Commissioner) ownCertificates(ctx context.Context, s *exchange.Session) (own datamodel.NOC, err error) {
 	var list []datamodel.NOC
 	path := interaction.Attribute(datamodel.RootEndpoint, datamodel.OperationalCredentials, datamodel.CredentialsNOCs)
 	report, err := c.Engine.Read(ctx, s, interaction.ReadRequest{Attributes: []interaction.AttributePath{path}, FabricFiltered: true})
@@ -121,9 +122,9 @@ func (c *Commissioner) ownNOC(ctx context.Context, s *exchange.Session) ([]byte,
 	}
 	switch {
 	case err != nil:
-		return nil, Explain(err, CodeProtocol)
+		return own, Explain(err, CodeProtocol)
 	case len(list) != 1:
-		return nil, Fail(CodeProtocol, fmt.Errorf("it lists %d certificates of this fabric", len(list)))
+		return own, Fail(CodeProtocol, fmt.Errorf("it lists %d certificates of this fabric", len(list)))
 	}
-	return list[0].NOC, nil
+	return list[0], nil
 }

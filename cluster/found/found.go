@@ -36,12 +36,12 @@ const GatewayTag = 0x0001
 
 // Config says what to found and where.
 type Config struct {
-	Dir        string // the state directory; made if need be
-	Kit        string // file of the recovery kit; must not exist
-	Passphrase string // of the kit
-	Home       string // name of the home
-	Gateway    string // name of the first gateway
-	VendorID   uint16 // administrator's vendor, told to devices
+	Dir        string       // the state directory; made if need be
+	Kit        string       // file of the recovery kit; must not exist
+	Passphrase string       // of the kit
+	Home       string       // name of the home
+	Gateway    string       // name of the first gateway
+	VendorID   uint16       // administrator's vendor, told to devices
 	Inherit    *Inheritance // nil: the fabric is a new one
 	Now        time.Time
 	Random     io.Reader      // nil: the system's

@@ -2,6 +2,7 @@ package steward
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -66,6 +67,9 @@ func (a *Authority) sign(ctx context.Context, node cert.NodeID, key cert.PublicK
 	if err != nil {
 		return nil, nil, err
 	}
+	if s.Import != nil && node == s.Import.Controller {
+		return a.stand(ctx, s, key)
+	}
 	d := s.Devices[node]
 	due, tagged, ok := reserved(d)
 	switch {
@@ -79,6 +83,23 @@ func (a *Authority) sign(ctx context.Context, node cert.NodeID, key cert.PublicK
 		r.CATs = policy.DeviceCATs(s.Zones[d.Zone].CAT)
 	}
 	return a.issue(ctx, s, r)
+}
+
+// standInSerial begins the serial number of a certificate by which a gateway
+// stands in for the controller of before; the gateway's node id follows.
+const standInSerial = 'C'
+
+// stand makes the certificate by which a member stands in for the controller
+// whose fabric the home took over, while there are devices that name nobody
+// else. It is for the member's own key: nobody else has a use for it.
+func (a *Authority) stand(ctx context.Context, s *fabric.State, key cert.PublicKey) (noc, icac []byte, err error) {
+	for _, g := range s.Members() {
+		if own, err := g.Key(); err == nil && own == key && s.Foreign() {
+			serial := binary.BigEndian.AppendUint64([]byte{standInSerial}, uint64(g.Node))
+			return a.issue(ctx, s, issuer.Reservation{Node: s.Import.Controller, Serial: serial, PublicKey: key})
+		}
+	}
+	return nil, nil, fmt.Errorf("the controller of before: %w", ErrNotReserved)
 }
 
 // reserved is the certificate that is due to a device, and whether it has the

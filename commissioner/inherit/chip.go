@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"gatehouse/fabric/cert"
+	"gatehouse/fabric/issuer"
 	"gatehouse/fabric/tlv"
 )
 
@@ -145,17 +146,18 @@ func (s chipStore) rootKey(public cert.PublicKey) []byte {
 	return nil
 }
 
-// epochKey is the published IPK if that is what the fabric's keys come from.
+// epochKey is the published IPK if that is what the fabric's keys come from, as
+// with all that the Python server made.
 // Another one cannot be told from what is stored.
 func (s chipStore) epochKey(prefix string, fabric cert.CompressedFabricID) []byte {
 	var set chipKeySet
 	if tlv.Unmarshal(s.octets(prefix+"k/0"), &set) != nil || set.Used == 0 || len(set.Keys) == 0 {
 		return nil
 	}
-	if PublishedIPK().Operational(fabric).Reveal() != set.Keys[0].Key {
+	if issuer.PublishedKey().Operational(fabric).Reveal() != set.Keys[0].Key {
 		return nil
 	}
-	return bytes.Clone(publishedIPK[:])
+	return []byte(issuer.PublishedIPK)
 }
 
 // pythonNode is an entry of <compressed fabric id>.json.

@@ -11,16 +11,6 @@ import (
 	"gatehouse/fabric/issuer"
 )
 
-// publishedIPK is what the Matter SDK's example issuer gives to every fabric as
-// its identity protection key; the Python server used it for all homes.
-var publishedIPK = [cert.GroupKeyLength]byte([]byte("temporary ipk 01"))
-
-// PublishedIPK is the epoch key that anybody can look up.
-func PublishedIPK() cert.EpochKey {
-	b := publishedIPK
-	return cert.NewEpochKey(b)
-}
-
 // newHome checks what a fabric rests on. A fabric whose root is unusable has no
 // id of its own, and so cannot be told from another: it is an error.
 func newHome(source Source, path string, root []byte, id cert.FabricID) (*Home, *cert.Authority, error) {
@@ -61,7 +51,7 @@ func (h *Home) setIPK(raw []byte) {
 		return
 	}
 	h.IPK = cert.NewEpochKey([cert.GroupKeyLength]byte(raw))
-	h.Published = string(raw) == string(publishedIPK[:])
+	h.Published = string(raw) == issuer.PublishedIPK
 }
 
 // setController takes the old controller's node id.

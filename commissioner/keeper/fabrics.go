@@ -34,7 +34,7 @@ func (k *Keeper) Fabrics(ctx context.Context, n cert.NodeID) (list []DeviceFabri
 	list = []DeviceFabric{}
 	for _, f := range fabrics {
 		ours := false
-		if id, err := k.c.IdentityFor(k.c.Ledger.State().Devices[n]); err == nil {
+		if id, err := k.c.IdentityFor(ctx, k.c.Ledger.State().Devices[n]); err == nil {
 			key := id.Root.Certificate().PublicKey
 			ours = bytes.Equal(f.RootPublicKey, key[:]) && f.FabricID == uint64(id.Fabric)
 		}

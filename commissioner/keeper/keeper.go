@@ -54,7 +54,7 @@ type slot struct {
 func New(c *commissioner.Commissioner) *Keeper {
 	return &Keeper{c: c, Nodes: nodes.New(c.Now), slots: make(map[cert.NodeID]*slot), own: owning{ends: make(map[cert.NodeID]context.CancelFunc),
 		health: make(map[cert.NodeID]Health), moves: make(map[cert.NodeID]*Straggler), software: make(map[cert.NodeID]software),
-		events: make(map[cert.NodeID]uint64), grown: make(map[cert.NodeID]bool), meet: make(chan struct{}, atOnce), came: make(chan struct{}, 1)}}
+		events: make(map[cert.NodeID]uint64), grown: make(map[cert.NodeID]bool), kept: make(map[cert.NodeID]keptIPK), meet: make(chan struct{}, atOnce), came: make(chan struct{}, 1)}}
 }
 
 // Adopt keeps the session with which a device was admitted.
@@ -118,7 +118,7 @@ func (k *Keeper) session(ctx context.Context, n cert.NodeID) (*exchange.Session,
 		sl.idle.Stop()
 		sl.idle = nil
 	}
-	identity, err := k.c.IdentityFor(k.c.Ledger.State().Devices[n])
+	identity, err := k.c.IdentityFor(ctx, k.c.Ledger.State().Devices[n])
 	if err != nil {
 		return nil, err
 	}

@@ -48,6 +48,7 @@ type owning struct {
 	// grown are those that have other endpoints than when they were met: they
 	// are asked for all they have.
 	grown map[cert.NodeID]bool
+	kept  map[cert.NodeID]keptIPK
 }
 
 // Own looks after the devices whose owner this gateway is, until ctx ends: it
@@ -91,6 +92,7 @@ func (k *Keeper) adjust(ctx context.Context, wg *sync.WaitGroup, inTouch bool) {
 			delete(k.own.moves, n)
 			delete(k.own.software, n)
 			delete(k.own.events, n)
+			delete(k.own.kept, n)
 		}
 	}
 	for n, d := range devices {
@@ -167,19 +169,11 @@ func (k *Keeper) follow(ctx context.Context, n cert.NodeID) error {
 	ticker := time.NewTicker(mendEvery)
 	defer ticker.Stop()
 	for {
-		if k.renew(ctx, n) || k.move(ctx, n) { // of a renewal in doubt, nothing comes before its end
+		if k.adopt(ctx, n) || k.renew(ctx, n) || k.move(ctx, n) { // of a renewal in doubt, nothing comes before its end
 			return errMoved
 		}
-		if err := k.mendAccess(ctx, n); err != nil {
-			k.c.Log.Info("a device still trusts gateways that were evicted", "device", n, "err", err)
-		}
-		if err := k.judge(ctx, n); err != nil {
-			k.c.Log.Info("a device's software is not judged yet", "device", n, "err", err)
-		}
-		if k.updates != nil {
-			if err := k.updates.advance(ctx, n); err != nil {
-				k.c.Log.Info("a device's update does not go on yet", "device", n, "err", err)
-			}
+		if k.administered(n) {
+			k.settle(ctx, n)
 		}
 		if k.hasGrown(n) {
 			return errMoved
@@ -190,6 +184,22 @@ func (k *Keeper) follow(ctx context.Context, n cert.NodeID) error {
 		case <-ticker.C:
 		case <-ctx.Done():
 			return nil
+		}
+	}
+}
+
+// settle brings what a device may do, and what it runs, in line with what the
+// home has decided.
+func (k *Keeper) settle(ctx context.Context, n cert.NodeID) {
+	if err := k.mendAccess(ctx, n); err != nil {
+		k.c.Log.Info("a device still trusts gateways that were evicted", "device", n, "err", err)
+	}
+	if err := k.judge(ctx, n); err != nil {
+		k.c.Log.Info("a device's software is not judged yet", "device", n, "err", err)
+	}
+	if k.updates != nil {
+		if err := k.updates.advance(ctx, n); err != nil {
+			k.c.Log.Info("a device's update does not go on yet", "device", n, "err", err)
 		}
 	}
 }

@@ -51,9 +51,7 @@ func (p *Portal) view(d *fabric.Device) Device {
 	}
 	if d.Terms != fabric.HomeTerms {
 		v.Terms = d.Terms.String()
-		if s, ok := p.K.Straggles(d.Node); ok {
-			v.TermsKept = s.Failure
-		}
+		v.TermsKept = p.K.Kept(d.Node)
 	}
 	v.Owner = d.Gateway.String()
 	if h, ok := p.K.Health(d.Node); ok {

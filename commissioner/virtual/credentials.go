@@ -26,6 +26,7 @@ type fabric struct {
 	label      string
 	acl        []datamodel.ACLEntry
 	ipk        cert.EpochKey
+	moreIPKs   []cert.EpochKey // that it goes by as well
 }
 
 // name is what the fabric's node is announced by.
@@ -40,6 +41,11 @@ func (d *Device) identities() []*securechannel.Identity {
 	var ids []*securechannel.Identity
 	for _, f := range d.fabrics {
 		ids = append(ids, f.identity)
+		for _, ipk := range f.moreIPKs {
+			id := *f.identity
+			id.IPK = ipk.Operational(f.compressed)
+			ids = append(ids, &id)
+		}
 	}
 	return ids
 }
@@ -267,19 +273,48 @@ func (d *Device) addNOC(_ context.Context, _ *interaction.Request, fields tlv.Ra
 			return nocStatus(datamodel.NOCFabricConflict, "")
 		}
 	}
-	f := &fabric{index: d.newIndex(), compressed: cert.CompressFabric(key, node.FabricID), root: root.Certificate().TLV(), vendor: req.AdminVendor,
-		ipk: cert.NewEpochKey([cert.GroupKeyLength]byte(req.IPK))}
-	f.acl = []datamodel.ACLEntry{{Privilege: datamodel.Administer, AuthMode: datamodel.AuthCASE, Subjects: tlv.Some([]uint64{req.AdminSubject}), FabricIndex: f.index}}
-	f.identity = &securechannel.Identity{Index: f.index, Fabric: node.FabricID, Node: node.NodeID, Root: root, NOC: req.NOC, ICAC: req.ICAC,
-		Key: *d.failSafe.key, IPK: f.ipk.Operational(f.compressed), Valid: cert.AnyTime}
-	d.fabrics[f.index], d.failSafe.added, d.failSafe.fabric = f, f, f.index
+	f := d.enter(root, node, &req, *d.failSafe.key)
+	d.failSafe.added, d.failSafe.fabric = f, f.index
 	if d.cfg.OnNOC != nil {
 		d.cfg.OnNOC(req.NOC)
 	}
-	s := dnssd.OperationalService(radio.Advertisement{Kind: radio.Operational, Instance: f.name(), CompressedFabric: uint64(f.compressed), Node: uint64(node.NodeID)}, d.cfg.Port)
-	d.advertise(f.name(), &s)
 	go d.changed(0, datamodel.OperationalCredentials, datamodel.CredentialsFabrics, datamodel.CredentialsCommissioned, datamodel.CredentialsNOCs, datamodel.CredentialsRoots)
 	return &datamodel.NOCResponse{FabricIndex: &f.index}, interaction.StatusIB{}
+}
+
+// enter puts the device on a fabric. Call it with the lock.
+func (d *Device) enter(root *cert.Authority, node cert.Node, req *datamodel.AddNOC, key issuer.PrivateKey) *fabric {
+	f := &fabric{index: d.newIndex(), compressed: cert.CompressFabric(root.Certificate().PublicKey, node.FabricID), root: root.Certificate().TLV(), vendor: req.AdminVendor,
+		ipk: cert.NewEpochKey([cert.GroupKeyLength]byte(req.IPK))}
+	f.acl = []datamodel.ACLEntry{{Privilege: datamodel.Administer, AuthMode: datamodel.AuthCASE, Subjects: tlv.Some([]uint64{req.AdminSubject}), FabricIndex: f.index}}
+	f.identity = &securechannel.Identity{Index: f.index, Fabric: node.FabricID, Node: node.NodeID, Root: root, NOC: req.NOC, ICAC: req.ICAC,
+		Key: key, IPK: f.ipk.Operational(f.compressed), Valid: cert.AnyTime}
+	d.fabrics[f.index] = f
+	s := dnssd.OperationalService(radio.Advertisement{Kind: radio.Operational, Instance: f.name(), CompressedFabric: uint64(f.compressed), Node: uint64(node.NodeID)}, d.cfg.Port)
+	d.advertise(f.name(), &s)
+	return f
+}
+
+// Join puts the device on a fabric as if it had been paired to it long ago,
+// with that private key, by a controller that nobody simulates.
+func (d *Device) Join(root []byte, added datamodel.AddNOC, key issuer.PrivateKey) error {
+	c, err := cert.Parse(root)
+	if err != nil {
+		return err
+	}
+	authority, err := cert.NewRoot(c)
+	if err != nil {
+		return err
+	}
+	node, err := authority.Verify(added.NOC, added.ICAC, cert.AnyTime)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.enter(authority, node, &added, key)
+	d.received = append(d.received, added.NOC)
+	return nil
 }
 
 func (d *Device) updateNOC(_ context.Context, r *interaction.Request, fields tlv.Raw) (any, interaction.StatusIB) {

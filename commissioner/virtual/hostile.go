@@ -31,13 +31,14 @@ const (
 	Vanish        Mode = "vanish"         // falls silent as it gets its certificate
 	KeepFabric    Mode = "keep-fabric"    // says that it left a fabric, and did not
 	KeepNOC       Mode = "keep-noc"       // says that it took another certificate, and did not
+	KeepIPK       Mode = "keep-ipk"       // says that it took another identity protection key, and did not
 	Boast         Mode = "boast"          // says that it installed an update, and did not
 	NoUpdates     Mode = "no-updates"     // takes no updates over the air
 	Brick         Mode = "brick"          // does not come back from installing other software
 )
 
 // Modes are all there are.
-var Modes = []Mode{Stall, WrongNonce, WrongCSRNonce, BadChain, EndlessChunks, OversizeList, LostPackets, ForgetACL, Vanish, KeepFabric, KeepNOC, Boast, NoUpdates, Brick}
+var Modes = []Mode{Stall, WrongNonce, WrongCSRNonce, BadChain, EndlessChunks, OversizeList, LostPackets, ForgetACL, Vanish, KeepFabric, KeepNOC, KeepIPK, Boast, NoUpdates, Brick}
 
 // UnmarshalText checks a mode's name.
 func (m *Mode) UnmarshalText(b []byte) error {

@@ -1,8 +1,6 @@
 package virtual
 
 import (
-	"context"
-
 	"gatehouse/commissioner/matter/datamodel"
 	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/fabric/tlv"
@@ -66,44 +64,4 @@ func (d *Device) generalDiagnostics() *datamodel.Cluster {
 		2: {Read: func(*interaction.Request) any { return uint64(d.cfg.Now().Sub(started).Seconds()) }}, // UpTime
 		8: datamodel.Value(false),                                                                       // TestEventTriggersEnabled
 	}}
-}
-
-// groupKeyManagement knows the key set of the IPK alone: the light takes no
-// group commands.
-func (d *Device) groupKeyManagement() *datamodel.Cluster {
-	type keySet struct {
-		ID     uint16           `tlv:"0"`
-		Policy uint8            `tlv:"1"`
-		Key0   tlv.Null[[]byte] `tlv:"2"`
-		Start0 tlv.Null[uint64] `tlv:"3"`
-		Key1   tlv.Null[[]byte] `tlv:"4"`
-		Start1 tlv.Null[uint64] `tlv:"5"`
-		Key2   tlv.Null[[]byte] `tlv:"6"`
-		Start2 tlv.Null[uint64] `tlv:"7"`
-	}
-	type request struct {
-		ID uint16 `tlv:"0"`
-	}
-	type response struct {
-		Set keySet `tlv:"0"`
-	}
-	return &datamodel.Cluster{ID: 0x003F, Revision: 2,
-		Attributes: map[interaction.AttributeID]datamodel.AttributeServer{
-			0: datamodel.Value([]bool{}),  // GroupKeyMap
-			1: datamodel.Value([]bool{}),  // GroupTable
-			2: datamodel.Value(uint16(0)), // MaxGroupsPerFabric
-			3: datamodel.Value(uint16(1)), // MaxGroupKeysPerFabric
-		},
-		Commands: map[interaction.CommandID]datamodel.CommandServer{
-			1: {Access: datamodel.Administer, Response: 2, Invoke: func(_ context.Context, _ *interaction.Request, fields tlv.Raw) (any, interaction.StatusIB) {
-				var req request
-				if tlv.Unmarshal(fields, &req) != nil {
-					return invalid()
-				}
-				if req.ID != 0 {
-					return nil, interaction.StatusIB{Status: interaction.NotFound}
-				}
-				return &response{keySet{Start0: tlv.Some(uint64(1))}}, interaction.StatusIB{} // keys are never shown
-			}},
-		}}
 }

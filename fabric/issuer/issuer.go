@@ -88,6 +88,15 @@ func NewFabric(random io.Reader, p Params) (*Fabric, error) {
 	return f, nil
 }
 
+// PublishedIPK is the identity protection key that the Matter SDK's example
+// issuer gives to every fabric: whoever wants to know it can look it up.
+const PublishedIPK = "temporary ipk 01"
+
+// PublishedKey is PublishedIPK as an epoch key.
+func PublishedKey() cert.EpochKey {
+	return cert.NewEpochKey([cert.GroupKeyLength]byte([]byte(PublishedIPK)))
+}
+
 // Inherit is a fabric that there is already, with its root's key and its
 // identity protection key, and a first intermediate of ours below the root. A
 // zero ipk has one drawn.
@@ -158,7 +167,7 @@ func mintIntermediate(key cert.PublicKey, rcac []byte, root PrivateKey, generati
 		Extensions: authority(key, issuer.PublicKey),
 	}
 	c.AuthorityKeyID = issuer.SubjectKeyID // of a root that others made, it may be no hash of the key
-	c.HasPathLen = true // and 0: it issues nodes only
+	c.HasPathLen = true                    // and 0: it issues nodes only
 	if err := setValidity(c, issuer.NotBefore.Time(), notAfter); err != nil {
 		return nil, err
 	}

@@ -217,9 +217,13 @@ func (g *gateway) identityOf(rcac, icac, noc []byte, s *fabric.State, epoch cert
 		}}, nil
 }
 
-// identities are who the gateway is, on each of the home's fabrics.
+// identities are who the gateway is, on each of the home's fabrics. Devices that
+// were taken over may still go by the key of before.
 func (g *gateway) identities() []*securechannel.Identity {
 	ids := []*securechannel.Identity{g.identity.Load()}
+	if i := g.State().Import; i != nil && i.Published {
+		ids = append(ids, commissioner.Published(ids[0]))
+	}
 	if former := g.former.Load(); former != nil {
 		ids = append(ids, former)
 	}
