@@ -36,7 +36,10 @@ type Site struct {
 	Assistant http.Handler
 	Pages     http.Handler
 	Names     []string // such as gatehouse.local
-	Log       *slog.Logger
+	// Named says whether a certificate of the user's own is for a name; nil: there
+	// is none.
+	Named func(host string) bool
+	Log   *slog.Logger
 }
 
 // Handler is what the site answers with.
@@ -89,7 +92,7 @@ func (s *Site) named(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil || host == "localhost" {
 		return true
 	}
-	return slices.Contains(s.Names, host)
+	return slices.Contains(s.Names, host) || s.Named != nil && s.Named(host)
 }
 
 // Serve serves the site on l until ctx ends, and then lets what is in progress

@@ -76,7 +76,7 @@ func newSite(t *testing.T, adjust func(*http.Server)) *siteTest {
 			}))
 		}
 	}
-	site := &Site{Door: d, API: mux, Pages: http.NotFoundHandler(), Names: []string{"gatehouse.local"}, Log: log}
+	site := &Site{Door: d, API: mux, Pages: http.NotFoundHandler(), Names: []string{"gatehouse.local"}, Log: log, Named: func(host string) bool { return host == "home.example" }}
 	key, err := webpki.KeyFrom(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		t.Fatal(err)
@@ -272,6 +272,7 @@ func TestForgery(t *testing.T) {
 		"a sandboxed frame":    {[]func(*http.Request){header("Origin", "null")}, 403},
 		"a name bound to us":   {[]func(*http.Request){func(r *http.Request) { r.Host = "evil.example" }}, 421},
 		"our own name":         {[]func(*http.Request){func(r *http.Request) { r.Host = "Gatehouse.local." }}, 200},
+		"a certificate's name": {[]func(*http.Request){func(r *http.Request) { r.Host = "home.example:8443" }}, 200},
 		"a name like ours":     {[]func(*http.Request){func(r *http.Request) { r.Host = "gatehouse.local.evil.example" }}, 421},
 	} {
 		if status, body, _ := s.ask(s.client(), "POST", "/api/v1/pair", anna.Secret, struct{}{}, c.set...); status != c.want {

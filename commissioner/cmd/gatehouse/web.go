@@ -153,7 +153,10 @@ const webAgain = 2 * time.Second
 
 // serve serves the page until ctx ends.
 func (w *web) serve(ctx context.Context, api, assistant, pages http.Handler) error {
-	site := &portal.Site{Door: w.door, API: api, Assistant: assistant, Pages: pages, Names: []string{w.name}, Log: w.log}
+	site := &portal.Site{Door: w.door, API: api, Assistant: assistant, Pages: pages, Names: []string{w.name}, Log: w.log, Named: func(host string) bool {
+		s := w.server.Load()
+		return s != nil && s.Named(host)
+	}}
 	changed := w.gateway.Watch(ctx)
 	go func() {
 		for ctx.Err() == nil {

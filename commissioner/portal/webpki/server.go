@@ -77,6 +77,13 @@ func (s *Server) Trouble() error {
 	return s.trouble
 }
 
+// Named says whether the user's own certificate, if it is served, is for a name.
+func (s *Server) Named(host string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.own != nil && s.own.Leaf.VerifyHostname(host) == nil
+}
+
 // GetCertificate is for a tls.Config. It needs no server name: phones that open
 // an address send none. The user's own certificate is preferred where it is for
 // the name or the address that was asked for, or the authority's is not either.

@@ -303,6 +303,9 @@ func TestServerWithOwnCertificate(t *testing.T) {
 	if c := served(t, s, "home.example.org"); code(s.Trouble()) != CodeFile || verify(a, c.Raw, "gatehouse.local", h.now) != nil {
 		t.Errorf("without files: %v", s.Trouble())
 	}
+	if s.Named("home.example.org") {
+		t.Error("a certificate that is not there has a name")
+	}
 	first := bring(t, nil, nil)
 	put(first)
 	leaf := func(b brought) []byte { block, _ := pem.Decode(b.chain); return block.Bytes }
@@ -316,6 +319,9 @@ func TestServerWithOwnCertificate(t *testing.T) {
 	own("HOME.example.org", first)
 	own("nobody.example.org", first)
 	own("", first)
+	if !s.Named("home.example.org") || s.Named("nobody.example.org") || s.Named("gatehouse.local") {
+		t.Error("another site is taken for this one")
+	}
 	if s.Trouble() != nil {
 		t.Error(s.Trouble())
 	}
