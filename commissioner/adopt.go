@@ -62,7 +62,7 @@ func (c *Commissioner) learn(ctx context.Context, d *fabric.Device, s *exchange.
 	if err != nil {
 		return err
 	}
-	node, err := c.Identity().Root.Verify(own.NOC, own.ICAC, cert.AnyTime)
+	node, err := c.Identity().Root.Verify(own.NOC, own.ICAC.Value, cert.AnyTime)
 	switch {
 	case err != nil:
 		return Fail(CodeProtocol, err)

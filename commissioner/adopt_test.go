@@ -33,7 +33,7 @@ const inherited = cert.NodeID(7)
 func takenOver(t *testing.T, mode virtual.Mode, known, published bool) *home {
 	h := &home{discriminator: 0xABC}
 	h.start(t, mode, 0)
-	f := inherittest.New(t, true)
+	f := inherittest.New(t, known) // the root signs itself, or an intermediate
 	if !published {
 		copy(f.IPK[:], "drawn for a home")
 	}

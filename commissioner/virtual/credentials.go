@@ -102,7 +102,7 @@ func (d *Device) operationalCredentials() *datamodel.Cluster {
 	}
 	nocs := attribute(func(r *interaction.Request) any {
 		return each(d.visible(r), func(f *fabric) datamodel.NOC {
-			return datamodel.NOC{NOC: f.identity.NOC, ICAC: f.identity.ICAC, FabricIndex: f.index}
+			return datamodel.NOC{NOC: f.identity.NOC, ICAC: tlv.Null[[]byte]{Valid: len(f.identity.ICAC) > 0, Value: f.identity.ICAC}, FabricIndex: f.index}
 		})
 	})
 	nocs.ReadAccess = datamodel.Administer

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/fabric/tlv"
 )
 
 // OperationalCredentials: attestation, certificates and fabrics of a node.
@@ -31,9 +32,9 @@ const (
 
 // NOC is what a node shows of its operational certificates.
 type NOC struct {
-	NOC         []byte `tlv:"1"`
-	ICAC        []byte `tlv:"2,omitempty"`
-	FabricIndex uint8  `tlv:"254"`
+	NOC         []byte           `tlv:"1"`
+	ICAC        tlv.Null[[]byte] `tlv:"2"` // null where the root issued the NOC
+	FabricIndex uint8            `tlv:"254"`
 }
 
 // FabricDescriptor is a fabric that a node is on.
