@@ -42,12 +42,23 @@ func (h *Host) Gateway(ctx context.Context, bin string) (*Gateway, error) {
 
 // GatewayOn is Gateway with Bluetooth.
 func (h *Host) GatewayOn(ctx context.Context, a *Air, bin string) (*Gateway, error) {
+	return h.found(ctx, a, bin, "setup")
+}
+
+// Inherit is Gateway, on the fabric of a controller whose storage is in a
+// folder.
+func (h *Host) Inherit(ctx context.Context, bin, storage string) (*Gateway, error) {
+	return h.found(ctx, nil, bin, "import", storage)
+}
+
+// found runs a command that founds a home.
+func (h *Host) found(ctx context.Context, a *Air, bin string, command ...string) (*Gateway, error) {
 	g := &Gateway{host: h, bin: bin, air: a, State: filepath.Join(h.Dir, "state")}
 	passphrase := filepath.Join(h.Dir, "passphrase")
 	if err := os.WriteFile(passphrase, []byte("four words nobody would guess\n"), 0o600); err != nil {
 		return nil, err
 	}
-	if _, err := g.Run(ctx, "setup", "--kit", filepath.Join(h.Dir, "kit"), "--passphrase-file", passphrase); err != nil {
+	if _, err := g.Run(ctx, append(command, "--kit", filepath.Join(h.Dir, "kit"), "--passphrase-file", passphrase)...); err != nil {
 		return nil, err
 	}
 	if err := g.Serve(ctx); err != nil {
