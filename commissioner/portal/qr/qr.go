@@ -38,10 +38,13 @@ var (
 
 // Reader reads codes for several callers at a time. Its methods may be called
 // from several goroutines.
-type Reader struct{ slots chan struct{} }
+type Reader struct {
+	slots chan struct{}
+	limit time.Duration // TimeLimit, but in tests
+}
 
 // NewReader is a Reader that looks at n pictures at a time, 1 at least.
-func NewReader(n int) *Reader { return &Reader{make(chan struct{}, max(1, n))} }
+func NewReader(n int) *Reader { return &Reader{make(chan struct{}, max(1, n)), TimeLimit} }
 
 // Picture tells the texts of the QR codes in a JPEG or PNG, each once; none is
 // no error. Of a frame of a camera, up to a megapixel, it gives those found at
@@ -82,7 +85,7 @@ func (r *Reader) look(ctx context.Context, open func(context.Context) (*gray, bo
 	default:
 		return nil, ErrBusy
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, TimeLimit, ErrTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, r.limit, ErrTime)
 	defer cancel()
 	result := make(chan looked, 1)
 	go func() {
