@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"gatehouse/cluster/steward"
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/inherit/inherittest"
 	"gatehouse/commissioner/matter/datamodel"
@@ -128,8 +129,22 @@ func TestAdopt(t *testing.T) {
 					if d := h.ledger.State().Devices[inherited]; d.Terms != fabric.ForeignTerms {
 						t.Error(d.Terms)
 					}
+					stand := func(key cert.PublicKey) error {
+						_, _, err := h.c.Authority.Issue(t.Context(), inherittest.Controller, key)
+						return err
+					}
+					own := h.id.Key.(issuer.PrivateKey).PublicKey()
+					if err := stand(own); err != nil {
+						t.Error(err)
+					}
+					if err := stand(cert.PublicKey{4}); !errors.Is(err, steward.ErrNotReserved) {
+						t.Errorf("a key that is no member's: %v", err)
+					}
 					h.own(2 * time.Minute)
 					h.settled()
+					if err := stand(own); !errors.Is(err, steward.ErrNotReserved) {
+						t.Errorf("with nobody left to be met by it: %v", err)
+					}
 				})
 			})
 		}

@@ -113,6 +113,30 @@ func TestAnotherKey(t *testing.T) {
 	}
 }
 
+// TestForeignReroot changes no root while there are devices that only the
+// controller of before reaches, and lets a move end what is left of it.
+func TestForeignReroot(t *testing.T) {
+	l := &ledger{t, &State{}}
+	l.must(takingOver(true))
+	if code := l.apply(Command{Reroot: &Reroot{}}); code != CodeForeign {
+		t.Errorf("%q", code)
+	}
+	s := *l.state
+	for _, spoil := range []func(*State, *Device){
+		func(_ *State, d *Device) { d.Terms = RotatingTerms + 1 },
+		func(s *State, _ *Device) { s.Import = nil },
+		func(_ *State, d *Device) { d.Phase = Issued },
+		func(s *State, _ *Device) { s.Import = &Import{} },
+	} {
+		spoilt, d := s, *s.Devices[1]
+		spoilt.Devices = map[cert.NodeID]*Device{1: &d}
+		spoil(&spoilt, &d)
+		if spoilt.importFlaw() == "" || s.importFlaw() != "" {
+			t.Errorf("%+v, %+v", spoilt.Import, d)
+		}
+	}
+}
+
 func TestTakeOverRefused(t *testing.T) {
 	for what, spoil := range map[string]func(*Found){
 		"no controller":           func(f *Found) { f.Import.Controller = 0 },
