@@ -8,18 +8,31 @@ import (
 
 	"gatehouse/fabric"
 	"gatehouse/fabric/seal"
+	"gatehouse/firmware"
 )
 
-// Question is what a pairing asks a person: which network the device shall
-// join, and its credentials if the home does not have them.
+// Question is what a pairing asks a person: whether a device shall come in for
+// all its software, or which network it shall join, and that network's
+// credentials if the home does not have them.
 type Question struct {
+	Software *Software `json:"software,omitempty"` // the question is about this, and not about networks
+
 	Kinds   []string `json:"kinds"`             // of network that the device has a radio for: wifi, thread
 	Seen    []Seen   `json:"seen"`              // by the device, the strongest first
 	Tried   string   `json:"tried,omitempty"`   // the network it could not join
 	Failure *Failure `json:"failure,omitempty"` // why not
 }
 
-// Answer names one of the home's networks, or gives another.
+// Software is what a device runs that the home's rules put into quarantine.
+type Software struct {
+	Product string   `json:"product"` // by the device's own word, as is the version
+	Version string   `json:"version"`
+	Reasons []Reason `json:"reasons"`
+	Update  string   `json:"update,omitempty"` // the version that ends the quarantine; empty: none is known
+}
+
+// Answer to a question about software: that it was given says yes. To another it
+// names one of the home's networks, or gives another.
 type Answer struct {
 	Network string             // of the home's, by name; empty: the rest counts
 	Kind    fabric.NetworkKind // of the other one
@@ -31,6 +44,23 @@ type Answer struct {
 // ErrNoAnswer is what Ask returns when the person gives up: the pairing fails
 // for the reason it asked.
 var ErrNoAnswer = errors.New("no answer was given")
+
+// askSoftware asks whether a device shall come in that will be quarantined. With
+// nobody to ask, the home's rules have said so.
+func (p *pairing) askSoftware(ctx context.Context, d firmware.Decision) error {
+	if p.req.Ask == nil {
+		return nil
+	}
+	software := &Software{Product: p.about.facts.ProductName, Version: p.about.facts.SoftwareString, Reasons: reasonsFor(d, "")}
+	if d.Update != nil {
+		software.Update = d.Update.Release.Name
+	}
+	_, err := p.ask(ctx, Question{Kinds: []string{}, Seen: []Seen{}, Software: software})
+	if errors.Is(err, ErrNoAnswer) {
+		return failFor(CodeDeclined, d)
+	}
+	return err
+}
 
 // askNetwork asks until the answer makes sense. Meanwhile the device hears
 // from us, so that neither its fail-safe nor the link runs out.

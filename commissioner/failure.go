@@ -45,6 +45,7 @@ const (
 	CodeRegulatory      Code = "regulatory-refused"
 	CodeAttestation     Code = "attestation-refused"
 	CodeFirmware        Code = "firmware-refused"
+	CodeDeclined        Code = "firmware-declined"
 	CodeNoUpdate        Code = "update-unknown"
 	CodeNoImage         Code = "image-not-fetched"
 	CodeUpdateFailed    Code = "update-failed"
@@ -102,6 +103,7 @@ var explanations = map[Code]struct{ message, remedy string }{
 	CodeRegulatory:             {"the device refuses the country or place it was told", "set the home's country and try again"},
 	CodeAttestation:            {"the device could not prove that it is genuine", "do not use it unless you know why; see the reasons"},
 	CodeFirmware:               {"the home's rules do not let in what the device runs", "update the device with its maker's app and try again, or change the rules; see the reasons"},
+	CodeDeclined:               {"the device would come into quarantine for what it runs, and was not let in", "update it with its maker's app and pair it again, or let it in: where there is better software the gateway brings it"},
 	CodeNoUpdate:               {"no newer software is known for the device", "add a source that speaks of it (gatehouse firmware source add), or refresh"},
 	CodeNoImage:                {"the image of the newer software could not be fetched", "see the reason; plug the stick in, or look at the source's address"},
 	CodeUpdateFailed:           {"the device did not take its update", "try again with the device nearer or its power checked; see what it says"},

@@ -9,20 +9,19 @@ import (
 	"gatehouse/firmware"
 )
 
-// learnLimit bounds what a pairing waits for who may be asked about a product.
-const learnLimit = 10 * time.Second
+// Limits of ours.
+const (
+	learnLimit = 10 * time.Second // for whoever may be asked about a product
+	judgeLimit = 30 * time.Second // for a judgement, without a person's word
+)
 
 // judge decides whether what the device runs may be in the home, before the
 // device is given anything.
 func (p *pairing) judge(ctx context.Context) error {
-	if p.Firmware != nil {
-		ctx, cancel := context.WithTimeout(ctx, learnLimit)
-		if err := p.Firmware.Learn(ctx, p.about.facts.VendorID, p.about.facts.ProductID, p.about.facts.SoftwareVersion); err != nil {
-			p.Log.Info("who may be asked about the product does not answer", "err", err)
-		}
-		cancel()
-	}
-	state, err := p.Ledger.Current(ctx)
+	quick, cancel := context.WithTimeout(ctx, judgeLimit)
+	defer cancel()
+	p.learn(quick)
+	state, err := p.Ledger.Current(quick)
 	if err != nil {
 		return Explain(err, CodeCommit)
 	}
@@ -30,17 +29,33 @@ func (p *pairing) judge(ctx context.Context) error {
 		p.about.facts.Firmware = p.verdict.Elements.Firmware
 	}
 	d, standing := p.Judge(state, p.req.Zone, p.about.facts, nil)
-	if d.Verdict == firmware.Refuse {
-		p.turnAway(ctx, state, standing.Reasons, standing.Evidence)
-		return refusedFor(d)
-	}
-	switch {
-	case state.Version >= fabric.FirmwareVersion:
+	if state.Version >= fabric.FirmwareVersion {
 		p.standing = &standing
-	case d.Verdict == firmware.Quarantine:
+	} else if d.Verdict == firmware.Quarantine {
 		return Fail(CodeFirmware, errors.New("it would be quarantined, and a gateway of an older release does not know how"))
 	}
-	return nil
+	switch d.Verdict {
+	case firmware.Refuse:
+		err = failFor(CodeFirmware, d)
+	case firmware.Quarantine:
+		err = p.askSoftware(ctx, d)
+	}
+	if f := (*Failure)(nil); errors.As(err, &f) && (f.Code == CodeFirmware || f.Code == CodeDeclined) {
+		p.turnAway(ctx, state, standing.Reasons, standing.Evidence)
+	}
+	return err
+}
+
+// learn has what is known of the product made up to date, where that can be.
+func (p *pairing) learn(ctx context.Context) {
+	if p.Firmware == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, learnLimit)
+	defer cancel()
+	if err := p.Firmware.Learn(ctx, p.about.facts.VendorID, p.about.facts.ProductID, p.about.facts.SoftwareVersion); err != nil {
+		p.Log.Info("who may be asked about the product does not answer", "err", err)
+	}
 }
 
 // turnAway records why the device is not let in. That it could not be recorded
@@ -49,6 +64,8 @@ func (p *pairing) turnAway(ctx context.Context, s *fabric.State, reasons []fabri
 	if s.Version < fabric.TrailVersion || p.renewal || p.former != nil {
 		return // nobody keeps a record, or it is in
 	}
+	ctx, cancel := context.WithTimeout(ctx, judgeLimit)
+	defer cancel()
 	_, err := p.propose(ctx, fabric.Command{TurnAway: &fabric.TurnAway{Gateway: p.Identity().Node, Zone: p.req.Zone, Facts: p.about.facts,
 		Reasons: reasons[:min(len(reasons), fabric.MaxReasons)], Evidence: evidence}})
 	if err != nil {
@@ -73,15 +90,21 @@ func (c *Commissioner) Judge(s *fabric.State, zone string, f fabric.Facts, had *
 	return d, standing
 }
 
-// refusedFor is the Failure of a decision.
-func refusedFor(d firmware.Decision) *Failure {
-	f := Fail(CodeFirmware, nil)
+// failFor is the Failure of a decision.
+func failFor(code Code, d firmware.Decision) *Failure {
+	f := Fail(code, nil)
+	f.Reasons = reasonsFor(d, remedyFor(d))
+	return f
+}
+
+// reasonsFor are those for which a decision is no better.
+func reasonsFor(d firmware.Decision, remedy string) (reasons []Reason) {
 	for _, r := range d.Reasons {
 		if r.Verdict == d.Verdict {
-			f.Reasons = append(f.Reasons, Reason{string(r.Code), r.Text, remedyFor(d)})
+			reasons = append(reasons, Reason{string(r.Code), r.Text, remedy})
 		}
 	}
-	return f
+	return reasons
 }
 
 // remedyFor is what a person can do about a device that is not let in.

@@ -2,6 +2,7 @@ package commissioner_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -284,6 +285,57 @@ func TestGateAsks(t *testing.T) {
 			if d.Quarantined() == silent || time.Since(began) > 15*time.Second {
 				t.Errorf("silent %v: %+v after %v", silent, d.Standing, time.Since(began))
 			}
+		})
+	}
+}
+
+// TestGateAsksPerson asks whether a recalled lamp shall come in, and lets the
+// person take their time: it is done as they say, and the trail has it.
+func TestGateAsksPerson(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer error
+		policy *fabric.FirmwarePolicy
+		asked  int
+		want   commissioner.Code
+	}{
+		"let in":        {asked: 1},
+		"given up":      {asked: 1, answer: commissioner.ErrNoAnswer, want: commissioner.CodeDeclined},
+		"went away":     {asked: 1, answer: context.Canceled, want: commissioner.CodeCancelled},
+		"refused":       {policy: &fabric.FirmwarePolicy{Recalled: fabric.RefuseDevice}, want: commissioner.CodeFirmware},
+		"nobody minded": {policy: &fabric.FirmwarePolicy{Recalled: fabric.AdmitDevice}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := &home{discriminator: 0xABC, firmware: burning()}
+				asked := 0
+				h.request.Ask = func(_ context.Context, q commissioner.Question) (commissioner.Answer, error) {
+					asked++
+					if s := q.Software; s == nil || s.Version != "1.0" || len(s.Reasons) != 1 || !strings.Contains(s.Reasons[0].Message, "it burns") || s.Update != "" {
+						t.Errorf("asked about %+v", q.Software)
+					}
+					time.Sleep(9 * time.Minute)
+					return commissioner.Answer{}, c.answer
+				}
+				h.start(t, "", 0)
+				if c.policy != nil {
+					h.propose(fabric.Command{SetFirmwarePolicy: &fabric.SetFirmwarePolicy{Policy: c.policy}})
+				}
+				before := h.ledger.State().TrailSize()
+				d, err := h.pair(t.Context())
+				if code(err) != c.want || asked != c.asked {
+					t.Fatalf("asked %d times: %v", asked, err)
+				}
+				if c.want != "" {
+					if recorded := h.ledger.State().TrailSize() - before; recorded == 0 != (c.want == commissioner.CodeCancelled) {
+						t.Errorf("%d records of it", recorded)
+					}
+					if a, q := h.phases(); a+q != 0 || h.device.Fabrics() != 0 {
+						t.Errorf("%d admitted, %d in doubt, %d fabrics", a, q, h.device.Fabrics())
+					}
+				} else if d.Quarantined() != (asked == 1) {
+					t.Errorf("%+v", d.Standing)
+				}
+			})
 		})
 	}
 }

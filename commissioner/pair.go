@@ -97,7 +97,7 @@ var steps = []step{
 	{"time", 30 * time.Second, (*pairing).setTime, nil},
 	{"certificates", 30 * time.Second, (*pairing).readCertificates, nil},
 	{"attestation", 30 * time.Second, (*pairing).attest, nil},
-	{"firmware", 30 * time.Second, (*pairing).judge, nil},
+	{"firmware", answerLimit, (*pairing).judge, nil},
 	{"choose-network", answerLimit, (*pairing).chooseNetwork, nil},
 	{"reserve", 30 * time.Second, (*pairing).reserve, (*pairing).abandon},
 	{"csr", 30 * time.Second, (*pairing).requestCSR, nil},

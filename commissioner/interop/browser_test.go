@@ -54,7 +54,7 @@ func TestBrowser(t *testing.T) {
 	js, err := host(t, n, "matterjs").Lights(ctx, lab.LightConfig{Name: "light", Count: 1, Discriminator: 3000, Rich: true})
 	check(t, err)
 	virtual := host(t, n, "virtual")
-	ours, err := virtual.Virtual(ctx, virtualBin, 1)
+	ours, err := virtual.Virtual(ctx, virtualBin, 2)
 	check(t, err)
 	_, err = g.Run(ctx, "trust", "import", "--test", filepath.Join(virtual.Dir, "trust"))
 	check(t, err)
@@ -122,6 +122,13 @@ func TestBrowser(t *testing.T) {
 	b.ask("asked", map[string]any{"code": "3497-011-2332"}, &asked)
 	if a := asked.Answer; a.SSID != "attic" || a.Password != "open sesame" || a.SaveAs != "attic" || !strings.Contains(asked.Text, "under Networks") {
 		t.Errorf("asked for a network: %+v", asked)
+	}
+	_, err = g.Run(ctx, "firmware", "policy", "--unknown", "quarantine")
+	check(t, err)
+	var accepted struct{ Text, Note string }
+	b.ask("accept", map[string]any{"code": ours[1].Manual}, &accepted)
+	if !strings.Contains(accepted.Text, "nobody") || !strings.Contains(accepted.Note, "quarantined") {
+		t.Errorf("asked about its software: %+v", accepted)
 	}
 	var invited struct{ Link string }
 	b.ask("invite", map[string]any{"name": "Rosa", "role": "resident"}, &invited)

@@ -76,35 +76,51 @@ func (p *Portal) pair(w http.ResponseWriter, r *http.Request) error {
 // questions are those that wait for an answer.
 type questions struct {
 	mu      sync.Mutex
-	waiting map[string]chan AnswerRequest
+	waiting map[string]waiting
 }
 
-func (q *questions) open() (id string, answer <-chan AnswerRequest) {
+type waiting struct {
+	software bool // else it is about networks
+	answer   chan AnswerRequest
+}
+
+func (q *questions) open(about commissioner.Question) (id string, answer <-chan AnswerRequest) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.waiting == nil {
-		q.waiting = make(map[string]chan AnswerRequest)
+		q.waiting = make(map[string]waiting)
 	}
 	id = rand.Text()
-	c := make(chan AnswerRequest, 1)
-	q.waiting[id] = c
-	return id, c
+	w := waiting{about.Software != nil, make(chan AnswerRequest, 1)}
+	q.waiting[id] = w
+	return id, w.answer
 }
 
-// take ends a question; the channel is nil if it is answered already.
-func (q *questions) take(id string) chan<- AnswerRequest {
+// take ends a question with an answer, unless it is answered already, or the
+// answer is to another kind of question.
+func (q *questions) take(id string, a AnswerRequest) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	c := q.waiting[id]
+	w, ok := q.waiting[id]
+	if !ok || !a.Cancel && a.Accept != w.software {
+		return false
+	}
 	delete(q.waiting, id)
-	return c
+	w.answer <- a
+	return true
+}
+
+func (q *questions) forget(id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.waiting, id)
 }
 
 // ask puts a question into the stream and waits for its answer. What is not
 // well formed is refused when it is posted, not here.
 func (p *Portal) ask(ctx context.Context, s *stream, q commissioner.Question) (commissioner.Answer, error) {
-	id, answer := p.questions.open()
-	defer p.questions.take(id)
+	id, answer := p.questions.open(q)
+	defer p.questions.forget(id)
 	var line Asked
 	line.Question.ID, line.Question.Question = id, q
 	s.line(line)
@@ -119,9 +135,11 @@ func (p *Portal) ask(ctx context.Context, s *stream, q commissioner.Question) (c
 	}
 }
 
-// AnswerRequest answers a question: with one of the home's networks by name,
-// with another one, which is kept if it is given a name, or by giving up.
+// AnswerRequest answers a question: about software by accepting it, about
+// networks with one of the home's by name or with another, which is kept if it
+// is given a name; either by giving up.
 type AnswerRequest struct {
+	Accept  bool   `json:"accept,omitempty"`
 	Network string `json:"network,omitempty"`
 	Credentials
 	SaveAs string `json:"save_as,omitempty"`
@@ -141,7 +159,7 @@ func (p *Portal) answer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	req.parsed.Network, req.parsed.SaveAs = req.Network, req.SaveAs
-	if !req.Cancel && req.Network == "" {
+	if !req.Cancel && !req.Accept && req.Network == "" {
 		n, secret, err := req.network(r.Context(), p)
 		if err != nil {
 			return err
@@ -149,11 +167,9 @@ func (p *Portal) answer(w http.ResponseWriter, r *http.Request) error {
 		req.parsed.Kind, req.parsed.ID, req.parsed.Secret = n.Kind, n.ID, secret
 	}
 	id := r.PathValue("id")
-	c := p.questions.take(id)
-	if c == nil {
-		return invalid(errors.New("nobody waits for this answer any more"))
+	if !p.questions.take(id, req) {
+		return invalid(errors.New("nobody waits for such an answer any more"))
 	}
-	c <- req
 	return reply(w, Answered{id})
 }
 

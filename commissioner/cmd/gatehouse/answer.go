@@ -21,10 +21,13 @@ func (g *globals) answer(ctx context.Context, asked portal.Asked) error {
 	for {
 		var a portal.AnswerRequest
 		var err error
-		if g.JSON {
+		switch {
+		case g.JSON:
 			a, err = readAnswer()
-		} else {
-			a, err = askPerson(q.Question)
+		case q.Software != nil:
+			a, err = askSoftware(q.Software)
+		default:
+			a, err = askNetwork(q.Question)
 		}
 		if err != nil {
 			a = portal.AnswerRequest{Cancel: true}
@@ -46,8 +49,26 @@ func readAnswer() (a portal.AnswerRequest, err error) {
 	return a, json.Unmarshal(line, &a)
 }
 
-// askPerson shows the networks that the device sees and asks which to take.
-func askPerson(q commissioner.Question) (a portal.AnswerRequest, err error) {
+// askSoftware shows what speaks against a device's software.
+func askSoftware(s *commissioner.Software) (portal.AnswerRequest, error) {
+	fmt.Fprintf(os.Stderr, "%s runs version %s:\n", s.Product, s.Version)
+	for _, r := range s.Reasons {
+		fmt.Fprintf(os.Stderr, "  %s\n", r.Message)
+	}
+	fmt.Fprint(os.Stderr, "It would come into quarantine, where only gateways reach it, ")
+	if s.Update != "" {
+		fmt.Fprintf(os.Stderr, "until it is updated to version %s.\n", s.Update)
+	} else {
+		fmt.Fprintln(os.Stderr, "until there is better software for it.")
+	}
+	fmt.Fprint(os.Stderr, "y lets it in; empty gives up: ")
+	line, err := input.ReadString('\n')
+	yes := strings.EqualFold(strings.TrimSpace(line), "y")
+	return portal.AnswerRequest{Accept: yes, Cancel: !yes}, err
+}
+
+// askNetwork shows the networks that the device sees and asks which to take.
+func askNetwork(q commissioner.Question) (a portal.AnswerRequest, err error) {
 	if q.Failure != nil {
 		fmt.Fprintf(os.Stderr, "%s\n  what to do: %s\n", q.Failure.Message, q.Failure.Remedy)
 	}

@@ -18,7 +18,7 @@ type pairCmd struct {
 	Name    string `help:"What the home calls the device."`
 	Zone    string `help:"The zone it belongs to."`
 	Network string `help:"Which of the home's networks a device is put on that is on none; see network list."`
-	Ask     bool   `help:"Ask, on a terminal, for a network's credentials where they are missing or wrong. With --json, answers are read from standard input, one a line." negatable:"" default:"true"`
+	Ask     bool   `help:"Ask, on a terminal, for a network's credentials where they are missing or wrong, and whether a device shall come in that is quarantined for its software. With --json, answers are read from standard input, one a line." negatable:"" default:"true"`
 }
 
 func (c *pairCmd) Run(ctx context.Context, g *globals) error {

@@ -251,6 +251,23 @@ obey(
             return { answer, text };
         },
 
+        // accept pairs a device whose software the home's rules quarantine, and lets
+        // it in.
+        async accept({ code }) {
+            await page.goto(config.origin + "/add");
+            await page.locator("#type").tap();
+            await page.locator("#code").fill(code);
+            await page.locator("#typed button").tap();
+            await page.locator("#go").tap();
+            await page.locator("dialog[open]").waitFor();
+            const text = await page.locator("dialog[open]").textContent();
+            await judge("software");
+            await page.getByRole("button", { name: "Let it into quarantine" }).tap();
+            await page.locator("#home").waitFor({ timeout: 60_000 });
+            const note = await page.locator(".note").first().textContent();
+            return { text, note };
+        },
+
         // invite makes an invitation for somebody else.
         async invite({ name, role }) {
             await page.goto(config.origin + "/people");

@@ -65,6 +65,12 @@ var moduleTexts = map[string]string{
 	"js.ask.join":     "Join",
 	"js.ask.give-up":  "Give up",
 
+	"js.software":         "Let it into quarantine?",
+	"js.software.runs":    "{product} runs version {version}, and this home's rules do not trust that:",
+	"js.software.until":   "In quarantine only the gateways reach it, until they have updated it to version {update}.",
+	"js.software.for-now": "In quarantine only the gateways reach it. No better software is known yet.",
+	"js.software.accept":  "Let it into quarantine",
+
 	"js.share.left":    "Good for {m}:{s} more",
 	"js.share.over":    "The door is closed again.",
 	"js.fabrics.ours":  "This home",

@@ -57,13 +57,40 @@ function admitted(device) {
     h("p", {}, h("a", { href: "/devices/" + device.node_id }, t("js.see"))));
 }
 
-// question asks which network a device shall join. Who leaves it gives up.
+// question asks what a pairing wants to know. Who leaves it gives up.
 async function question(q) {
-  const answered = await dialog(t("js.ask"), (end) => fill(q, end));
+  const answered = await (q.software ? dialog(t("js.software"), (end) => software(q, end)) : dialog(t("js.ask"), (end) => network(q, end)));
   if (!answered) await api("POST", "/api/v1/questions/" + q.id, { cancel: true }).catch(console.info); // it may be over
 }
 
-function fill(q, end) {
+// reply gives an answer to a question, and ends it, unless the answer is not
+// understood: says tells why.
+async function reply(q, answer, says, end) {
+  try {
+    await api("POST", "/api/v1/questions/" + q.id, answer);
+    end(true);
+  } catch (err) {
+    says.replaceChildren(failure(err));
+  }
+}
+
+const giveUp = (end) => h("button", { class: "button", onclick: () => end(false) }, t("js.ask.give-up"));
+
+// software asks whether a device shall come in that is quarantined for what it runs.
+function software(q, end) {
+  const { product, version, reasons, update } = q.software, says = h("div", { role: "status" });
+  return [
+    h("p", {}, t("js.software.runs", { product, version })),
+    h("ul", {}, reasons.map((r) => h("li", {}, r.message))),
+    h("p", {}, update ? t("js.software.until", { update }) : t("js.software.for-now")),
+    h("button", { class: "button primary", onclick: () => reply(q, { accept: true }, says, end) }, t("js.software.accept")),
+    says,
+    giveUp(end),
+  ];
+}
+
+// network asks which network a device shall join.
+function network(q, end) {
   const seen = q.seen.filter((s) => q.kinds.includes(s.kind));
   const choice = h("select", { name: "choice" }, seen.map((s, i) => h("option", { value: i }, s.known ? t("js.ask.known", { name: s.known }) : s.name)),
     q.kinds.map((kind) => h("option", { value: kind }, `${t("js.ask.other")} (${kind === "wifi" ? "Wi-Fi" : "Thread"})`)));
@@ -93,16 +120,11 @@ function fill(q, end) {
   show();
   return [
     q.failure && [h("p", {}, t("js.ask.failed", { name: q.tried })), failure(q.failure)],
-    h("form", { onsubmit: async (e) => {
+    h("form", { onsubmit: (e) => {
       e.preventDefault();
-      try {
-        await api("POST", "/api/v1/questions/" + q.id, answer());
-        end(true);
-      } catch (err) {
-        says.replaceChildren(failure(err));
-      }
+      reply(q, answer(), says, end);
     } }, labelled(t("js.ask"), choice), Object.values(fields), h("button", { class: "button primary" }, t("js.ask.join"))),
     says,
-    h("button", { class: "button", onclick: () => end(false) }, t("js.ask.give-up")),
+    giveUp(end),
   ];
 }
