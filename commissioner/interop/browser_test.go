@@ -4,11 +4,13 @@ package interop
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"image"
+	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -109,9 +111,16 @@ func TestBrowser(t *testing.T) {
 	}
 
 	b.ask("passkey", nil, nil)
-	b.ask("look", map[string]any{"screens": map[string]string{"more": "/more", "gateways": "/gateways", "zones": "/zones", "networks": "/networks", "firmware": "/firmware",
+	b.ask("look", map[string]any{"screens": map[string]string{"more": "/more", "gateways": "/gateways", "zones": "/zones", "networks": "/networks", "alerts": "/alerts", "firmware": "/firmware",
 		"people": "/people", "audit": "/audit", "account": "/account", "trust": "/trust", "missing": "/nowhere"}}, nil)
 	b.ask("mistype", map[string]any{"code": "1234-567-8901"}, nil)
+	picture := filepath.Join(virtual.Dir, "photo.png")
+	check(t, photograph(picture, ours[1].QR))
+	b.ask("photo", map[string]any{"file": picture}, nil)
+	var native struct{ Queued, Pictures int }
+	if b.ask("native", map[string]any{"text": ours[1].QR}, &native); native.Queued != 1 || native.Pictures != 0 {
+		t.Errorf("a browser that reads codes by itself: %+v", native)
+	}
 	var asked struct {
 		Answer struct {
 			SSID, Password string
@@ -134,6 +143,11 @@ func TestBrowser(t *testing.T) {
 	b.ask("invite", map[string]any{"name": "Rosa", "role": "resident"}, &invited)
 	b.ask("login", map[string]any{"name": "Administrator", "password": password}, nil)
 	b.ask("confirm", nil, nil)
+	var told struct{ Text string }
+	b.ask("tell", map[string]any{"name": "pager", "url": "http://192.168.1.9:8080/hook/XYZZY"}, &told)
+	if !strings.Contains(told.Text, "192.168.1.9:8080") || strings.Contains(told.Text, "XYZZY") {
+		t.Errorf("the page has of a program %q", told.Text)
+	}
 	var weight struct{ Octets int }
 	if b.ask("weigh", nil, &weight); weight.Octets > maxWeight || weight.Octets < 10_000 {
 		t.Errorf("the first screen takes %d octets", weight.Octets)
@@ -202,6 +216,39 @@ const (
 	module                = 8 // pixels
 )
 
+// still is a picture of a code.
+func still(text string) (*image.Gray, error) {
+	code, err := qr.Encode(text, qr.M, qr.Auto)
+	if err != nil {
+		return nil, err
+	}
+	light := image.NewGray(image.Rect(0, 0, filmWidth, filmHeight))
+	side := code.Bounds().Dx()
+	for i := range light.Pix {
+		x, y := i%filmWidth-(filmWidth-side*module)/2, i/filmWidth-(filmHeight-side*module)/2
+		light.Pix[i] = 200
+		if image.Pt(x, y).In(image.Rect(0, 0, side*module, side*module)) {
+			if r, _, _, _ := code.At(x/module, y/module).RGBA(); r == 0 {
+				light.Pix[i] = 30
+			}
+		}
+	}
+	return light, nil
+}
+
+// photograph writes a picture of a code.
+func photograph(path, text string) error {
+	light, err := still(text)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, light); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b.Bytes(), 0o644)
+}
+
 // film writes an uncompressed video in which one code after the other is held
 // before the camera.
 func film(path string, codes []string) error {
@@ -216,24 +263,13 @@ func film(path string, codes []string) error {
 		colour[i] = 128
 	}
 	for _, text := range codes {
-		code, err := qr.Encode(text, qr.M, qr.Auto)
+		light, err := still(text)
 		if err != nil {
 			return err
 		}
-		light := make([]byte, filmWidth*filmHeight)
-		side := code.Bounds().Dx()
-		for i := range light {
-			x, y := i%filmWidth-(filmWidth-side*module)/2, i/filmWidth-(filmHeight-side*module)/2
-			light[i] = 200
-			if image.Pt(x, y).In(image.Rect(0, 0, side*module, side*module)) {
-				if r, _, _, _ := code.At(x/module, y/module).RGBA(); r == 0 {
-					light[i] = 30
-				}
-			}
-		}
 		for range filmFrames {
 			w.WriteString("FRAME\n")
-			w.Write(light)
+			w.Write(light.Pix)
 			w.Write(colour)
 		}
 	}

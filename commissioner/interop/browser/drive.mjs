@@ -222,6 +222,36 @@ obey(
             return { text: await page.locator("#code-failure").textContent() };
         },
 
+        // photo takes the code that is on a picture.
+        async photo({ file }) {
+            await page.goto(config.origin + "/add");
+            await page.locator("#photo").setInputFiles(file);
+            await page.locator("#queue > li").first().waitFor();
+            return {};
+        },
+
+        // native scans as a browser does that reads codes by itself: this one's part
+        // is played here, with what it read.
+        async native({ text }) {
+            const other = await context.newPage();
+            const pictures = [];
+            other.on("request", request => { if (request.headers()["content-type"]?.startsWith("image/")) pictures.push(request.url()); });
+            await other.addInitScript(text => {
+                globalThis.BarcodeDetector = class {
+                    static getSupportedFormats = async () => ["qr_code"];
+                    detect = async () => [{ rawValue: "https://example.org/" }, { rawValue: text }];
+                };
+            }, text);
+            expected = ["status of 400", "status of 409"];
+            await other.goto(config.origin + "/add");
+            await other.locator("#queue > li").first().waitFor();
+            await other.waitForTimeout(500);
+            const queued = await other.locator("#queue > li").count();
+            await other.close();
+            expected = [];
+            return { queued, pictures: pictures.length };
+        },
+
         // asked is asked for a network while it pairs, and then told of a failure,
         // by a gateway whose part is played here.
         async asked({ code }) {
@@ -319,6 +349,18 @@ obey(
             await page.locator("form[data-api='PUT /api/v1/approval'] .done-note").waitFor();
             expected = [];
             return {};
+        },
+
+        // tell has a program told what happens.
+        async tell({ name, url }) {
+            await page.goto(config.origin + "/alerts");
+            await page.locator("[name=name]").fill(name);
+            await page.locator("[name=url]").fill(url);
+            await page.locator("[name=secret]").fill("hush hush");
+            await page.getByRole("button", { name: "Tell it from now on" }).tap();
+            await page.locator(".cards h2").waitFor();
+            await judge("told");
+            return { text: await page.locator(".cards").textContent() };
         },
 
         // weigh is what the first screen takes, over the wire, with nothing kept.

@@ -177,6 +177,7 @@ func answers(devices int) map[string]any {
 		"GET /api/v1/states":               states,
 		"GET /api/v1/devices/{node}":       one,
 		"GET /api/v1/devices/{node}/state": state,
+		"GET /api/v1/hooks":                portal.Hooks{Hooks: []portal.Hook{{Name: "pager", Host: "192.168.1.9", Signed: true}, {Name: evil, Host: evil}}},
 		"GET /api/v1/zones":                portal.Zones{Zones: []portal.Zone{{Name: "home", Devices: 3}, {Name: evil}}},
 		"GET /api/v1/networks":             portal.Networks{Networks: []portal.Network{{Name: evil, Kind: "wifi", ID: evil, Preferred: true, SetAt: now}, {Name: "mesh", Kind: "thread", ID: "dead00beef00cafe", SetAt: now}}},
 		"GET /api/v1/mode":                 portal.Mode{Required: true},

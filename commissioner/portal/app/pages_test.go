@@ -217,7 +217,7 @@ func allowed(t *testing.T, api *api, role fabric.Role, path, ask string) {
 // TestEscaped finds a name that would run as it was given, as text.
 func TestEscaped(t *testing.T) {
 	a, _ := newApp(t, 1)
-	for _, path := range []string{"/", "/devices/" + node(0), "/gateways", "/people", "/account", "/audit", "/firmware", "/networks", "/zones", "/?q=" + url.QueryEscape(evil), "/audit?device=" + url.QueryEscape(evil)} {
+	for _, path := range []string{"/", "/devices/" + node(0), "/gateways", "/people", "/account", "/audit", "/firmware", "/networks", "/alerts", "/zones", "/?q=" + url.QueryEscape(evil), "/audit?device=" + url.QueryEscape(evil)} {
 		page, err := html.Parse(a.get(fabric.Administrator, path).Body)
 		if err != nil {
 			t.Fatal(err)

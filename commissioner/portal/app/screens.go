@@ -31,6 +31,7 @@ func screens() []screen {
 		{"/firmware", "firmware", door.Review, firmwarePage},
 		{"/people", "people", door.Review, peoplePage},
 		{"/audit", "audit", door.Review, auditPage},
+		{"/alerts", "alerts", door.Review, one[portal.Hooks]("/api/v1/hooks")},
 		{"/account", "account", door.Known, one[portal.Account]("/api/v1/account")},
 		{"/login", "login", door.Nothing, func(v *visit) (any, error) { return loginPage{Next: local(v.r.URL.Query().Get("next"))}, nil }},
 		{"/welcome", "welcome", door.Nothing, nil},
@@ -174,7 +175,7 @@ func addPage(v *visit) (any, error) {
 func morePage(v *visit) (any, error) {
 	var list []screen
 	for _, s := range screens() {
-		if slices.Contains([]string{"people", "gateways", "zones", "networks", "firmware", "audit"}, s.name) && v.May[s.need.String()] {
+		if slices.Contains([]string{"people", "gateways", "zones", "networks", "firmware", "alerts", "audit"}, s.name) && v.May[s.need.String()] {
 			list = append(list, s)
 		}
 	}
