@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/cluster/keyfile"
 	"gatehouse/cluster/vault"
+	"gatehouse/fabric"
 	"gatehouse/fabric/seal"
 )
 
@@ -114,17 +115,15 @@ func (w *world) final() {
 	if len(all) == 0 || len(w.trial.Violations()) > 0 && all[0].State() == nil {
 		return
 	}
-	first := all[0].State()
-	for _, p := range all {
-		s, err := p.Current(w.t.Context())
-		if err != nil {
-			w.trial.Broken("%s cannot read in the end: %v", p.box.name, err)
+	states := w.same(all)
+	for i, p := range all {
+		if states[i] == nil {
 			continue
 		}
-		if diff := cmp.Diff(first, s); diff != "" {
+		if diff := cmp.Diff(states[0], states[i]); diff != "" {
 			w.trial.Broken("%s and %s differ in the end: %s", all[0].box.name, p.box.name, diff)
 		}
-		w.trial.Observe(p.Node(), s)
+		w.trial.Observe(p.Node(), states[i])
 		if len(w.trial.Violations()) == 0 { // else it may never be, and that takes long
 			w.until("the secrets open for exactly the members", func() error { return w.secrets(p) })
 		}
@@ -133,7 +132,25 @@ func (w *world) final() {
 		w.until("all records of the audit trail are there", func() error { return w.recorded(p) })
 	}
 	w.thieves()
-	w.last = first
+	w.last = states[0]
+}
+
+// same are the States that gateways read at one index. A gateway that has come
+// back only now may still have its devices taken over.
+func (w *world) same(all []*process) []*fabric.State {
+	states := make([]*fabric.State, len(all))
+	w.until("all gateways read the same", func() (err error) {
+		for i, p := range all {
+			if states[i], err = p.Current(w.t.Context()); err != nil {
+				return fmt.Errorf("%s: %w", p.box.name, err)
+			}
+			if states[i].Index != states[0].Index {
+				return fmt.Errorf("%s is at %d, %s at %d", all[0].box.name, states[0].Index, p.box.name, states[i].Index)
+			}
+		}
+		return nil
+	})
+	return states
 }
 
 // recorded checks the records that a gateway has on its disk.
