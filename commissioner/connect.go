@@ -169,3 +169,9 @@ func (c *Commissioner) candidates(ctx context.Context, instance string, known *s
 	}
 	return nil
 }
+
+// Belongs reports whether a device was admitted and has not left.
+func (c *Commissioner) Belongs(n cert.NodeID) bool {
+	d := c.Ledger.State().Devices[n]
+	return d != nil && d.Phase == fabric.Admitted
+}

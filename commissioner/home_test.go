@@ -18,6 +18,7 @@ import (
 	"gatehouse/cluster/steward"
 	"gatehouse/commissioner"
 	"gatehouse/commissioner/keeper"
+	"gatehouse/commissioner/matter/datamodel"
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/commissioner/matter/message"
@@ -25,6 +26,7 @@ import (
 	"gatehouse/commissioner/ota"
 	"gatehouse/commissioner/setup"
 	"gatehouse/commissioner/virtual"
+	"gatehouse/commissioner/webrtc"
 	"gatehouse/fabric"
 	"gatehouse/fabric/attest/attesttest"
 	"gatehouse/fabric/cert"
@@ -155,6 +157,7 @@ type home struct {
 	progress      []commissioner.Progress
 	request       commissioner.PairRequest // beside the code
 	provider      *ota.Provider            // nil: the gateway has no images
+	cameras       *webrtc.Requestor        // nil: the device has no camera
 	firmware      commissioner.Firmware    // nil: nothing is known
 	information   func(uint32) []byte      // firmware information of the device's attestation; nil: none
 	onNOC         func(noc []byte)         // when the device gets a certificate; nil: nobody cares
@@ -232,7 +235,7 @@ func (h *home) propose(c fabric.Command) {
 
 func (h *home) startDevice(mode virtual.Mode, maxFabrics int) {
 	cfg := virtual.Config{Name: "Lamp", Code: h.code, SerialNumber: "V1", Software: 1, SoftwareText: "1.0", Maker: maker, OnNOC: h.onNOC, Firmware: h.information,
-		Hostile: mode, MaxFabrics: maxFabrics, Link: h.net.Link(deviceAddr), Port: 5540, Now: time.Now, Random: rand.Reader, Log: quiet}
+		Hostile: mode, MaxFabrics: maxFabrics, Camera: h.cameras != nil, Link: h.net.Link(deviceAddr), Port: 5540, Now: time.Now, Random: rand.Reader, Log: quiet}
 	if h.air != nil {
 		h.air.network.Beacon = h.air.advertise
 		cfg.Network, cfg.FailSafe = &h.air.network, h.air.failSafe
@@ -269,7 +272,12 @@ func (h *home) startGateway() {
 	responder := &securechannel.Responder{Manager: h.gateway, Log: quiet, Resumptions: h.c.Resumptions(), Identities: func() []*securechannel.Identity { return []*securechannel.Identity{h.id} }}
 	responder.Register()
 	if h.provider != nil {
-		node, err := h.provider.Node(1, "1", rand.Reader)
+		var parts []datamodel.Part
+		if h.cameras != nil {
+			h.cameras.Belongs, h.cameras.Now, h.cameras.Log = h.c.Belongs, time.Now, quiet
+			parts = append(parts, h.cameras.Part())
+		}
+		node, err := h.provider.Node(1, "1", rand.Reader, parts...)
 		h.check(err)
 		h.c.Engine.Serve(node)
 		h.gateway.Handle(message.BDX, h.provider.Transfer)

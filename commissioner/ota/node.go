@@ -3,40 +3,47 @@ package ota
 import (
 	"encoding/binary"
 	"io"
+	"slices"
 
 	"gatehouse/commissioner/matter/datamodel"
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
 )
 
-// Node is the gateway as devices see it: a root node, and the provider. Devices
-// of the home may look at it and ask the provider; there is nothing else.
-func (p *Provider) Node(software uint32, softwareText string, random io.Reader) (*datamodel.Node, error) {
+// Node is the gateway as devices see it: a root node, the provider, and other
+// parts. Devices of the home may look at it and ask its parts; there is nothing
+// else.
+func (p *Provider) Node(software uint32, softwareText string, random io.Reader, others ...datamodel.Part) (*datamodel.Node, error) {
+	parts := append([]datamodel.Part{{Endpoint: Endpoint, Type: datamodel.DeviceType{Type: datamodel.DeviceTypeOTAProvider, Revision: 1}, Cluster: p.Cluster()}}, others...)
 	n := &datamodel.Node{Grants: func(r *interaction.Request, e interaction.EndpointID, c interaction.ClusterID) datamodel.Privilege {
 		switch {
 		case r.Session.Kind() != exchange.CASE:
 			return 0
-		case e == Endpoint && c == datamodel.OTAProvider:
+		case slices.ContainsFunc(parts, func(p datamodel.Part) bool { return p.Endpoint == e && p.Cluster.ID == c }):
 			return datamodel.Operate
 		}
 		return datamodel.View
 	}}
-	for _, c := range []struct {
-		endpoint interaction.EndpointID
-		cluster  *datamodel.Cluster
-	}{
-		{datamodel.RootEndpoint, descriptor(n, datamodel.RootEndpoint, datamodel.DeviceType{Type: datamodel.DeviceTypeRootNode, Revision: 3}, Endpoint)},
-		{datamodel.RootEndpoint, basic(software, softwareText)},
-		{Endpoint, descriptor(n, Endpoint, datamodel.DeviceType{Type: datamodel.DeviceTypeOTAProvider, Revision: 1})},
-		{Endpoint, p.Cluster()},
-	} {
-		var version [4]byte
-		if _, err := io.ReadFull(random, version[:]); err != nil {
+	var endpoints []interaction.EndpointID
+	for _, part := range parts {
+		endpoints = append(endpoints, part.Endpoint)
+		if err := add(n, random, part.Endpoint, descriptor(n, part.Endpoint, part.Type), part.Cluster); err != nil {
 			return nil, err
 		}
-		n.Add(c.endpoint, c.cluster, binary.LittleEndian.Uint32(version[:]))
 	}
-	return n, nil
+	return n, add(n, random, datamodel.RootEndpoint,
+		descriptor(n, datamodel.RootEndpoint, datamodel.DeviceType{Type: datamodel.DeviceTypeRootNode, Revision: 3}, endpoints...), basic(software, softwareText))
+}
+
+func add(n *datamodel.Node, random io.Reader, e interaction.EndpointID, clusters ...*datamodel.Cluster) error {
+	for _, c := range clusters {
+		var version [4]byte
+		if _, err := io.ReadFull(random, version[:]); err != nil {
+			return err
+		}
+		n.Add(e, c, binary.LittleEndian.Uint32(version[:]))
+	}
+	return nil
 }
 
 func descriptor(n *datamodel.Node, e interaction.EndpointID, t datamodel.DeviceType, parts ...interaction.EndpointID) *datamodel.Cluster {

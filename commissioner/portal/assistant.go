@@ -35,7 +35,11 @@ type assistant struct{ p *Portal }
 // page could have a browser send it.
 func (p *Portal) HomeAssistant(version string, random io.Reader) (*hass.Server, http.Handler) {
 	a := &assistant{p}
-	s := hass.New(hass.Config{Home: a, Pairing: a, Networks: assistantNetworks{a}, Updates: a, Mesh: a, Labels: a, Vendors: p.vendors, Version: version, Now: p.now, Random: random, Log: p.Log})
+	cfg := hass.Config{Home: a, Pairing: a, Networks: assistantNetworks{a}, Updates: a, Mesh: a, Labels: a, Vendors: p.vendors, Version: version, Now: p.now, Random: random, Log: p.Log}
+	if p.Cameras != nil {
+		cfg.Cameras = assistantCameras{p, p.Cameras}
+	}
+	s := hass.New(cfg)
 	h := s.Handler(func(r *http.Request) (hass.Peer, bool) {
 		peer, ok := peer(door.From(r.Context()))
 		peer.Left = p.left(r)

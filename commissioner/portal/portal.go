@@ -23,6 +23,7 @@ import (
 	"gatehouse/commissioner/portal/hooks"
 	"gatehouse/commissioner/portal/login"
 	"gatehouse/commissioner/portal/qr"
+	"gatehouse/commissioner/webrtc"
 	"gatehouse/firmware/library"
 	"gatehouse/radio/ble/proxy"
 )
@@ -45,6 +46,8 @@ type Portal struct {
 	Radio func() *Radio
 	// Proxies takes other people's Bluetooth in at /ble; nil: there is none.
 	Proxies *proxy.Server
+	// Cameras takes what cameras say; nil: nobody does.
+	Cameras *webrtc.Requestor
 
 	// Web is this gateway's web page; nil: it serves none.
 	Web Web

@@ -59,6 +59,7 @@ type Config struct {
 	OnUpdate     func(version uint32, text string) // told of every other software it runs; may be nil
 	OnNOC        func(noc []byte)                  // told of every certificate that AddNOC brings; may be nil
 	Network      *Network                          // that it must be put on first; nil: it is on Ethernet
+	Camera       bool                              // that it has one, too
 }
 
 // Device is a running device.
@@ -85,6 +86,8 @@ type Device struct {
 	ads        map[string]*dnssd.Registration // of these, while the device is on a network
 	station    station
 	software   software
+	streams    []*stream
+	lastStream uint16   // id that was given to a stream
 	wrong      int      // passcodes in a row
 	received   [][]byte // certificates, in TLV
 }
@@ -120,12 +123,17 @@ func New(cfg Config) (*Device, error) {
 	d.attestation = cfg.Hostile.maker(cfg.Maker).Device(attesttest.Product{VendorID: cfg.Code.VendorID, ProductID: cfg.Code.ProductID,
 		DeviceType: datamodel.DeviceTypeOnOffLight, Number: binary.BigEndian.Uint64(d.fingerprint())})
 	d.node.Grants, d.node.History = d.grants, d.journal.since
+	parts := []interaction.EndpointID{1}
+	if cfg.Camera {
+		parts = append(parts, cameraEndpoint)
+	}
 	if err := errors.Join(
 		d.add(0, d.descriptor(0, []datamodel.DeviceType{{Type: datamodel.DeviceTypeRootNode, Revision: 3}, {Type: datamodel.DeviceTypeOTARequestor, Revision: 1}},
-			[]interaction.ClusterID{datamodel.OTAProvider}, []interaction.EndpointID{1}),
+			[]interaction.ClusterID{datamodel.OTAProvider}, parts),
 			d.basicInformation(), d.generalCommissioning(), d.networkCommissioning(), d.generalDiagnostics(),
 			d.administratorCommissioning(), d.operationalCredentials(), d.accessControl(), d.groupKeyManagement(), d.otaRequestor()),
 		d.add(1, d.descriptor(1, []datamodel.DeviceType{{Type: datamodel.DeviceTypeOnOffLight, Revision: 3}}, []interaction.ClusterID{}, []interaction.EndpointID{}), d.identify(), d.onOff()),
+		d.addCamera(),
 	); err != nil {
 		return nil, err
 	}

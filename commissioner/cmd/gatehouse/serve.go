@@ -28,6 +28,7 @@ import (
 	"gatehouse/commissioner/portal/app"
 	"gatehouse/commissioner/portal/hooks"
 	"gatehouse/commissioner/portal/qr"
+	"gatehouse/commissioner/webrtc"
 	"gatehouse/firmware/library"
 	"gatehouse/radio/button"
 	"gatehouse/radio/dnssd"
@@ -176,7 +177,8 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 	p.C, p.K, p.M, p.L = com, keeper.New(com), gateway.Member, known
 	p.U = p.K.Update(known)
 	provider := &ota.Provider{Updates: p.U, Now: clock, Log: log}
-	node, err := provider.Node(softwareVersion, softwareText, rand.Reader)
+	p.Cameras = &webrtc.Requestor{Belongs: com.Belongs, Now: clock, Log: log}
+	node, err := provider.Node(softwareVersion, softwareText, rand.Reader, p.Cameras.Part())
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,13 @@ type Cluster struct {
 	version uint32 // guarded by Node.mu
 }
 
+// Part is an endpoint of one cluster, beside its descriptor.
+type Part struct {
+	Endpoint interaction.EndpointID
+	Type     DeviceType
+	Cluster  *Cluster
+}
+
 // AttributeServer is one attribute. Zero privileges are the common ones: View
 // to read, Operate to write.
 type AttributeServer struct {

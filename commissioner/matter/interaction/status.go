@@ -39,6 +39,7 @@ const (
 	FailsafeRequired       Status = 0xca
 	InvalidInState         Status = 0xcb
 	NoCommandResponse      Status = 0xcc
+	InvalidTransportType   Status = 0xd1
 )
 
 var statusNames = map[Status]string{
@@ -51,7 +52,7 @@ var statusNames = map[Status]string{
 	AccessRestricted: "access restricted", UnsupportedCluster: "unsupported cluster", NoUpstreamSubscription: "no upstream subscription",
 	NeedsTimedInteraction: "needs timed interaction", UnsupportedEvent: "unsupported event", PathsExhausted: "paths exhausted",
 	TimedRequestMismatch: "timed request mismatch", FailsafeRequired: "failsafe required", InvalidInState: "invalid in state",
-	NoCommandResponse: "no command response",
+	NoCommandResponse: "no command response", InvalidTransportType: "invalid transport type",
 }
 
 func (s Status) String() string {

@@ -21,7 +21,7 @@ var arguments = map[string]string{
 	"start_listening": ``, "server_info": ``, "diagnostics": ``, "get_nodes": `{"only_available":true}`, "get_node": `{"node_id":1}`, "get_loglevel": ``, "set_loglevel": `{"console_loglevel":"debug"}`,
 	"read_attribute": `{"node_id":1,"attribute_path":"0/40/*"}`, "write_attribute": `{"node_id":1,"attribute_path":"0/40/5","value":"den"}`,
 	"device_command":               `{"node_id":1,"endpoint_id":1,"cluster_id":6,"command_name":"toggle"}`,
-	"send_webrtc_provider_command": `{"node_id":1,"endpoint_id":1,"command_name":"ProvideOffer","payload":{}}`, "subscribe_attribute": `{"any":"thing"}`,
+	"send_webrtc_provider_command": `{"node_id":1,"endpoint_id":1,"command_name":"ProvideOffer","payload":{"webRTCSessionID":null,"sdp":"v=0","streamUsage":3}}`, "subscribe_attribute": `{"any":"thing"}`,
 	"interview_node": `{"node_id":1}`, "ping_node": `{"node_id":1,"attempts":2}`, "get_node_ip_addresses": `{"node_id":1}`,
 	"discover": ``, "discover_commissionable_nodes": `{}`, "commission_with_code": `{"code":"` + hasstest.QR + `"}`, "commission_on_network": `{"setup_pin_code":20202021,"filter_type":2,"filter":3840}`,
 	"open_commissioning_window": `{"node_id":1,"timeout":180}`, "remove_node": `{"node_id":2}`,
@@ -36,7 +36,7 @@ var arguments = map[string]string{
 }
 
 // fails are the commands that are refused in any home like that, and how.
-var fails = map[string]hass.Code{"send_webrtc_provider_command": hass.SDKStack, "register_icd": hass.Unknown, "resync_icd": hass.Unknown}
+var fails = map[string]hass.Code{"register_icd": hass.Unknown, "resync_icd": hass.Unknown}
 
 // needed is what each command takes. One that is not here is not tested, and
 // one without a scope does not compile.

@@ -42,6 +42,7 @@ type Config struct {
 	Networks Networks // may be nil
 	Updates  Updates  // may be nil
 	Mesh     Mesh     // may be nil
+	Cameras  Cameras  // may be nil
 	Labels   Labels   // may be nil
 	// Vendors names vendors, all that are known where no ids are given; may be
 	// nil.
@@ -60,7 +61,7 @@ type Server struct {
 	tests   testNodes
 	uploads uploads
 	windows windows
-	stop    func()
+	stops   []func()
 
 	mu      sync.Mutex
 	conns   map[*conn]bool
@@ -72,14 +73,19 @@ type Server struct {
 // New is a Server. Close it.
 func New(cfg Config) *Server {
 	s := &Server{Config: cfg, conns: make(map[*conn]bool)}
-	s.stop = cfg.Home.Watch(s.changed)
+	s.stops = append(s.stops, cfg.Home.Watch(s.changed))
+	if cfg.Cameras != nil {
+		s.stops = append(s.stops, cfg.Cameras.Watch(s.signalled))
+	}
 	return s
 }
 
 // Close tells every client that the server shuts down, and waits until they
 // are gone, or ctx ends.
 func (s *Server) Close(ctx context.Context) {
-	s.stop()
+	for _, stop := range s.stops {
+		stop()
+	}
 	s.mu.Lock()
 	s.closing = true
 	for c := range s.conns {

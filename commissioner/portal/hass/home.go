@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/commissioner/setup"
+	"gatehouse/commissioner/webrtc"
 	"gatehouse/fabric/cert"
 	"gatehouse/fabric/tlv"
 )
@@ -53,9 +54,7 @@ type Identity struct {
 	Node       cert.NodeID
 	// Administrator is the subject of the entry that every access control list
 	// must have.
-	Administrator cert.NodeID
-	// Requestor is the endpoint of this node that takes what cameras say.
-	Requestor                 interaction.EndpointID
+	Administrator             cert.NodeID
 	Bluetooth, BluetoothProxy bool
 }
 
@@ -227,6 +226,20 @@ type SoftwareVersion struct {
 	MaxApplicable uint32 `json:"max_applicable_software_version"`
 	ReleaseNotes  string `json:"release_notes_url,omitempty"`
 	Source        string `json:"update_source"`
+}
+
+// Cameras asks cameras for streams. What they say of those is for whoever asked.
+type Cameras interface {
+	// Endpoint is that of the gateway's node where cameras say it.
+	Endpoint() interaction.EndpointID
+	// Ask invokes SolicitOffer or ProvideOffer, whose originating endpoint is
+	// Endpoint, from this gateway and no other.
+	Ask(ctx context.Context, n cert.NodeID, e interaction.EndpointID, c interaction.CommandID, fields tlv.Raw) (interaction.CommandResult, error)
+	// Ended says that a client ended a session.
+	Ended(n cert.NodeID, id uint16)
+	// Watch has all that cameras say told, until stop returns. see must not wait
+	// for anything.
+	Watch(see func(webrtc.Callback)) (stop func())
 }
 
 // Mesh knows the Thread networks around.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -239,54 +238,24 @@ func (s *Server) invoke(ctx context.Context, n cert.NodeID, e interaction.Endpoi
 		err = r.Err
 	}
 	if err != nil {
-		return nil, err
+		return nil, overUDP(cluster.ID, err)
 	}
+	if cluster.ID == datamodel.WebRTCProvider && command.ID == datamodel.WebRTCEndSessionID {
+		s.streamEnded(n, fields)
+	}
+	return answered(&r, command), nil
+}
+
+// answered renders a command's response, or that there is none.
+func answered(r *interaction.CommandResult, command *names.Command) result {
 	if r.Fields == nil {
-		return null, nil
+		return null
 	}
 	response := new(names.Struct)
 	if command.Response != nil {
 		response = &command.Response.Struct
 	}
-	return raw(appendNamed(nil, r.Fields, response)), nil
-}
-
-// The cluster by which a camera is asked for a WebRTC session.
-const webRTCProvider interaction.ClusterID = 0x0553
-
-// webRTC passes a command on to a camera. What the camera says later comes to
-// the home, which publishes it.
-func (s *Server) webRTC(ctx context.Context, c *call) (result, error) {
-	var args struct {
-		nodeArgs
-		Endpoint interaction.EndpointID `json:"endpoint_id"`
-		Command  string                 `json:"command_name"`
-		Payload  map[string]any         `json:"payload"`
-	}
-	if err := c.decode(&args); err != nil {
-		return nil, err
-	}
-	cluster := names.Of(webRTCProvider)
-	command := cluster.Command(args.Command)
-	if command == nil || command.Name != "ProvideOffer" && command.Name != "SolicitOffer" {
-		return nil, fail(InvalidArguments, "Unsupported WebRTC provider command %q: it is ProvideOffer or SolicitOffer", args.Command)
-	}
-	n, err := s.find(c, args.Node)
-	if err != nil {
-		return nil, err
-	}
-	payload := map[string]any{}
-	for name, v := range args.Payload {
-		if names.Plain(name) != "originatingendpointid" { // which is ours to say
-			payload[name] = v
-		}
-	}
-	payload["originatingEndpointID"] = json.Number(strconv.Itoa(int(s.Home.Identity().Requestor)))
-	fields, err := encodeFields(payload, &command.Struct)
-	if err != nil {
-		return nil, err
-	}
-	return s.invoke(ctx, n.ID, args.Endpoint, cluster, command, fields, 0, 0)
+	return raw(appendNamed(nil, r.Fields, response))
 }
 
 // subscribe answers a command that no client needs: all is told anyway.

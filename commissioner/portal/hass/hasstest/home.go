@@ -41,6 +41,8 @@ type Home struct {
 
 	// Waiting are the devices that wait to be paired. Each takes the Passcode.
 	Waiting int
+	// Cameras are all of the home's nodes.
+	Cameras *Cameras
 
 	mu       sync.Mutex
 	nodes    map[cert.NodeID]*device
@@ -56,12 +58,14 @@ type Home struct {
 
 // New is a home with one device that waits to be paired.
 func New(now func() time.Time) *Home {
-	return &Home{Now: now, Waiting: 1, nodes: make(map[cert.NodeID]*device), watchers: make(map[int]func(hass.Change)), next: 1, label: "Home"}
+	h := &Home{Now: now, Waiting: 1, nodes: make(map[cert.NodeID]*device), watchers: make(map[int]func(hass.Change)), next: 1, label: "Home"}
+	h.Cameras = &Cameras{Home: h}
+	return h
 }
 
 // Config is what a Server of this home is made of.
 func (h *Home) Config() hass.Config {
-	return hass.Config{Home: h, Pairing: h, Networks: (*networks)(h), Updates: (*updates)(h), Labels: (*labels)(h), Vendors: Vendors, Version: "0.0.0-test", Now: h.Now}
+	return hass.Config{Home: h, Pairing: h, Networks: (*networks)(h), Updates: (*updates)(h), Labels: (*labels)(h), Cameras: h.Cameras, Vendors: Vendors, Version: "0.0.0-test", Now: h.Now}
 }
 
 // Vendors names the test vendors and as many others as a real table would.
