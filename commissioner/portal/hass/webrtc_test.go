@@ -41,7 +41,7 @@ func TestWebRTCAsks(t *testing.T) {
 			}
 			var answer map[string]int
 			r.dial(hass.Operate).must("send_webrtc_provider_command", fmt.Sprintf(`{"node_id":%d,"endpoint_id":1,"command_name":"ProvideOffer",
-				"payload":{"webRTCSessionID":null,"sdp":"v=0","streamUsage":3,"originatingEndpointID":77,"originatingEndpointId":78,%s}}`, n, c.payload), &answer)
+				"payload":{"webRTCSessionID":null,"sdp":"v=0","streamUsage":3,"originating_endpoint_id":77,"OriginatingEndpointID":78,%s}}`, n, c.payload), &answer)
 			if answer["webRtcSessionID"] != hasstest.Session || answer["webRtcSessionId"] != hasstest.Session {
 				t.Errorf("answered %v", answer)
 			}
