@@ -21,6 +21,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -65,10 +66,11 @@ func NewClient(base string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	for len(base) > 0 && base[len(base)-1] == '/' {
-		base = base[:len(base)-1]
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil, err
 	}
-	return &Client{base: base, agent: agent, http: http.Client{
+	return &Client{base: u.Scheme + "://" + u.Host, agent: agent, http: http.Client{
 		Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeaders,
 			DialContext: (&net.Dialer{Timeout: requestTimeout}).DialContext},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
