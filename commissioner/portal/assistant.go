@@ -40,6 +40,9 @@ func (p *Portal) HomeAssistant(version string, random io.Reader) (*hass.Server, 
 		cfg.Cameras = assistantCameras{p, p.Cameras}
 	}
 	s := hass.New(cfg)
+	if p.Mesh != nil {
+		p.Mesh.watch(func(d *hass.Diagnostics) { s.Publish(hass.ThreadDiagnostics, d) })
+	}
 	h := s.Handler(func(r *http.Request) (hass.Peer, bool) {
 		peer, ok := peer(door.From(r.Context()))
 		peer.Left = p.left(r)

@@ -128,7 +128,17 @@ func (a *assistant) BorderRouters() []hass.BorderRouter {
 
 func upperHex(v uint64, digits int) string { return fmt.Sprintf("%0*X", digits, v) }
 
-// Diagnostics are not collected: nil says so.
-func (a *assistant) Diagnostics(context.Context, uint64, bool) (*hass.Diagnostics, error) {
-	return nil, nil
+// Diagnostics are nil where no border router may be asked.
+func (a *assistant) Diagnostics(ctx context.Context, network uint64, force bool) (*hass.Diagnostics, error) {
+	if a.p.Mesh == nil {
+		return nil, nil
+	}
+	return a.p.Mesh.Of(ctx, network, force), nil
+}
+
+func (a *assistant) KnownDiagnostics(force bool) []*hass.Diagnostics {
+	if a.p.Mesh == nil {
+		return nil
+	}
+	return a.p.Mesh.Known(force)
 }

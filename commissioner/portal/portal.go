@@ -48,6 +48,8 @@ type Portal struct {
 	Proxies *proxy.Server
 	// Cameras takes what cameras say; nil: nobody does.
 	Cameras *webrtc.Requestor
+	// Mesh asks border routers; nil: none may be asked.
+	Mesh *Mesh
 
 	// Web is this gateway's web page; nil: it serves none.
 	Web Web

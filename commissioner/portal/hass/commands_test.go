@@ -14,6 +14,7 @@ import (
 	"gatehouse/commissioner/portal/hass"
 	"gatehouse/commissioner/portal/hass/hasstest"
 	"gatehouse/fabric/cert"
+	"gatehouse/radio/thread/otbr"
 )
 
 // arguments are, of each command, some that it takes in the home of commands.
@@ -219,7 +220,7 @@ func TestAbsent(t *testing.T) {
 	}
 	var d hass.Diagnostics
 	c.must("get_thread_diagnostics", `{"ext_pan_id":"fedcba9876543210"}`, &d)
-	if want := (hass.Diagnostics{ExtendedPANID: "FEDCBA9876543210", Collected: noon.UnixMilli(), Source: "none", Nodes: []map[string]any{}, Partial: "no_source"}); !reflect.DeepEqual(d, want) {
+	if want := (hass.Diagnostics{ExtendedPANID: "FEDCBA9876543210", Collected: noon.UnixMilli(), Source: "none", Nodes: []otbr.Node{}, Partial: "no_source"}); !reflect.DeepEqual(d, want) {
 		t.Errorf("%+v", d)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"gatehouse/commissioner/webrtc"
 	"gatehouse/fabric/cert"
 	"gatehouse/fabric/tlv"
+	"gatehouse/radio/thread/otbr"
 )
 
 // Home is the home as a Server needs it. What its methods give is shared and
@@ -248,6 +249,9 @@ type Mesh interface {
 	// Diagnostics are what the nodes of the network with an extended PAN id say;
 	// nil: nothing is known of it.
 	Diagnostics(ctx context.Context, extendedPANID uint64, force bool) (*Diagnostics, error)
+	// KnownDiagnostics are those of all networks as they are known at once. Newer
+	// ones are asked for, all of them if force, and published.
+	KnownDiagnostics(force bool) []*Diagnostics
 }
 
 // BorderRouter is a Thread border router; all its hex is in capitals.
@@ -268,15 +272,14 @@ type BorderRouter struct {
 	LastSeen        int64    `json:"lastSeen"` // Unix ms
 }
 
-// Diagnostics are those of one Thread network. The shape of a node is the
-// client's affair.
+// Diagnostics are those of one Thread network.
 type Diagnostics struct {
-	ExtendedPANID string           `json:"extPanIdHex"`
-	NetworkName   string           `json:"networkName"`
-	Collected     int64            `json:"collectedAt"` // Unix ms
-	Source        string           `json:"source"`
-	Nodes         []map[string]any `json:"nodes"`
-	Partial       string           `json:"partialReason,omitempty"`
+	ExtendedPANID string      `json:"extPanIdHex"`
+	NetworkName   string      `json:"networkName"`
+	Collected     int64       `json:"collectedAt"` // Unix ms
+	Source        string      `json:"source"`
+	Nodes         []otbr.Node `json:"nodes"`
+	Partial       string      `json:"partialReason,omitempty"`
 }
 
 // Labels is what the home's fabric is called on devices.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/radio/thread/otbr"
 )
 
 // IcdManagement, as far as it is used here.
@@ -100,6 +101,9 @@ func (s *Server) threadDiagnostics(ctx context.Context, c *call) (result, error)
 		return object(d), nil
 	}
 	list := []*Diagnostics{}
+	if s.Mesh != nil {
+		return object(append(list, s.Mesh.KnownDiagnostics(args.Force)...)), nil
+	}
 	if s.Networks != nil {
 		for _, n := range s.Networks.List() {
 			if !n.Thread {
@@ -122,7 +126,7 @@ func (s *Server) diagnose(ctx context.Context, id uint64, force bool) (*Diagnost
 	if s.Mesh != nil {
 		return s.Mesh.Diagnostics(ctx, id, force)
 	}
-	d := &Diagnostics{ExtendedPANID: fmt.Sprintf("%016X", id), Collected: s.Now().UnixMilli(), Source: sourceNone, Partial: reasonNoSource, Nodes: []map[string]any{}}
+	d := &Diagnostics{ExtendedPANID: fmt.Sprintf("%016X", id), Collected: s.Now().UnixMilli(), Source: sourceNone, Partial: reasonNoSource, Nodes: []otbr.Node{}}
 	if s.Networks != nil {
 		for _, n := range s.Networks.List() {
 			if n.Thread && n.ExtendedPANID == id {
