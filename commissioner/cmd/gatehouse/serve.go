@@ -32,19 +32,29 @@ import (
 	"gatehouse/firmware/library"
 	"gatehouse/radio/button"
 	"gatehouse/radio/dnssd"
+	"gatehouse/radio/thread/otbr"
 	"gatehouse/radio/udp"
 )
 
 type serveCmd struct {
-	Interface []string `help:"Network interface to find devices on; all if none is named. lo serves devices simulated on this host." placeholder:"NAME"`
-	Port      uint16   `help:"UDP port for Matter; 0 takes any." default:"0"`
-	Bluetooth string   `help:"Bluetooth adapter, such as hci0; none for a gateway without." default:"hci0"`
-	Radio     string   `help:"Unix socket where gatehouse radio is kept running by somebody else." placeholder:"SOCKET" type:"path"`
-	Name      string   `help:"Host name, below .local, that the home is found under on the network, whichever gateway leads; none for none." default:"gatehouse"`
-	TPM       string   `name:"tpm" help:"Where the TPM is that has the gateway's keys, if they are in one: a device or a unix socket; auto is /dev/tpmrm0." default:"auto" env:"GATEHOUSE_TPM"`
-	front     `embed:""`
-	webFlags  `embed:""`
-	LogLevel  string `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error"`
+	Interface    []string       `help:"Network interface to find devices on; all if none is named. lo serves devices simulated on this host." placeholder:"NAME"`
+	Port         uint16         `help:"UDP port for Matter; 0 takes any." default:"0"`
+	Bluetooth    string         `help:"Bluetooth adapter, such as hci0; none for a gateway without." default:"hci0"`
+	Radio        string         `help:"Unix socket where gatehouse radio is kept running by somebody else." placeholder:"SOCKET" type:"path"`
+	Name         string         `help:"Host name, below .local, that the home is found under on the network, whichever gateway leads; none for none." default:"gatehouse"`
+	BorderRouter []borderRouter `help:"Thread border router that is asked what the nodes of its network say, such as http://127.0.0.1:8081; several may be named, none is asked otherwise." placeholder:"URL"`
+	TPM          string         `name:"tpm" help:"Where the TPM is that has the gateway's keys, if they are in one: a device or a unix socket; auto is /dev/tpmrm0." default:"auto" env:"GATEHOUSE_TPM"`
+	front        `embed:""`
+	webFlags     `embed:""`
+	LogLevel     string `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error"`
+}
+
+// borderRouter is one that is asked, by its address.
+type borderRouter struct{ *otbr.Client }
+
+func (r *borderRouter) UnmarshalText(b []byte) (err error) {
+	r.Client, err = otbr.NewClient(string(b))
+	return err
 }
 
 // shutdownLimit is how long requests in progress may take to end.
@@ -198,6 +208,17 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 	}
 	wg.Go(func() { p.KeepNodes(ctx, nodesFile(g)) })
 	wg.Go(func() { p.Alert(ctx) })
+	if len(c.BorderRouter) > 0 {
+		var routers []portal.Collector
+		for _, r := range c.BorderRouter {
+			routers = append(routers, r)
+		}
+		p.Mesh = portal.NewMesh(ctx, clock, log, routers...)
+		wg.Go(func() {
+			<-ctx.Done()
+			p.Mesh.Close()
+		})
+	}
 	handler := p.Handler()
 	gateway.Handle("/api/v1/", portal.ForGateways(handler))
 	front.ready(portal.ForLocal(handler))
