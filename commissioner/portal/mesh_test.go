@@ -33,7 +33,11 @@ func (r router) collect(ctx context.Context) (*otbr.Report, error) {
 	if r.network == 0 {
 		return nil, r.err
 	}
-	return &otbr.Report{ExtendedPANID: r.network, Name: "Lab", Nodes: make([]otbr.Node, r.nodes)}, r.err
+	report := &otbr.Report{ExtendedPANID: r.network, Name: "Lab"}
+	for range r.nodes {
+		report.Nodes = append(report.Nodes, otbr.Node{})
+	}
+	return report, r.err
 }
 
 // plugged is a border router that another takes the place of.
@@ -77,7 +81,10 @@ func meshed(t *testing.T, routers ...*plugged) (*Mesh, func() []string) {
 	t.Cleanup(func() {
 		cancel()
 		m.Close()
-		if m.Known(true); m.routers[0].running != nil {
+		before := routers[0].count()
+		time.Sleep(meshLife)
+		m.Known(true)
+		if synctest.Wait(); routers[0].count() != before {
 			t.Error("somebody is asked after the end")
 		}
 	})
@@ -90,6 +97,9 @@ func meshed(t *testing.T, routers ...*plugged) (*Mesh, func() []string) {
 }
 
 func brief(d *hass.Diagnostics) string {
+	if d.Nodes == nil {
+		return "null in the place of nodes"
+	}
 	return fmt.Sprintf("%s %s %d %s", d.ExtendedPANID, d.Source, len(d.Nodes), d.Partial)
 }
 
@@ -183,12 +193,12 @@ func TestMeshFails(t *testing.T) {
 	}
 }
 
-// TestMeshes asks two border routers, of one network and of two, one of which
-// never answers.
+// TestMeshes asks several border routers: two of one network, one of which
+// fails, one without nodes, and one that never answers.
 func TestMeshes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, _ := meshed(t, &plugged{now: router{takes: time.Hour}}, &plugged{now: router{network: 0xA1, nodes: 1, err: otbr.ErrUnreachable}},
-			&plugged{now: router{network: 0xA1, nodes: 2, takes: time.Second}}, &plugged{now: router{network: 0xB2, nodes: 4}})
+			&plugged{now: router{network: 0xA1, nodes: 2, takes: time.Second}}, &plugged{now: router{network: 0xB2, nodes: 4}}, &plugged{now: router{network: 0xD4}})
 		began := time.Now()
 		if got := brief(m.Of(t.Context(), 0xA1, false)); got != "00000000000000A1 otbr-rest 2 " || time.Since(began) > meshPatience {
 			t.Errorf("%s, after %v", got, time.Since(began))
@@ -196,11 +206,14 @@ func TestMeshes(t *testing.T) {
 		if got := brief(m.Of(t.Context(), 0xC3, false)); got != "00000000000000C3 otbr-rest 0 rest_no_responses_yet" {
 			t.Error(got)
 		}
-		time.Sleep(meshLimit)
+		time.Sleep(time.Until(began.Add(meshLimit + time.Second)))
+		if got := brief(m.Of(t.Context(), 0xC3, false)); got != "00000000000000C3 otbr-rest 0 timeout" {
+			t.Error(got)
+		}
 		if got := brief(m.Of(t.Context(), 0xB2, false)); got != "00000000000000B2 otbr-rest 4 " {
 			t.Error(got)
 		}
-		if got := m.Known(false); len(got) != 3 {
+		if got := m.Known(false); len(got) != 4 || brief(got[3]) != "00000000000000D4 otbr-rest 0 " {
 			t.Errorf("%d are known", len(got))
 		}
 		text, err := json.Marshal(m.Known(false)[2])

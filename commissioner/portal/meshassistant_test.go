@@ -98,7 +98,8 @@ func identified(t *testing.T) func() *securechannel.Identity {
 func TestMeshAssistant(t *testing.T) {
 	router, collected := agent(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	mesh := NewMesh(ctx, time.Now, slog.New(slog.DiscardHandler), router)
+	var passed atomic.Int64
+	mesh := NewMesh(ctx, func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }, slog.New(slog.DiscardHandler), router)
 	defer mesh.Close()
 	defer cancel()
 	url := assist(t, mesh)
@@ -121,6 +122,26 @@ func TestMeshAssistant(t *testing.T) {
 	ask("get_thread_diagnostics", `{}`)
 	if kind, data := sorted(t, next()); kind != "answer" || data != "["+batch+"]" || collected.Load() != 1 {
 		t.Errorf("%s %s, collected %d times", kind, data, collected.Load())
+	}
+	for _, args := range []string{`{"ext_pan_id":"a1b2c3d4e5f60708","force":true}`, `{"force":true}`} {
+		passed.Add(int64(meshRest))
+		before := collected.Load()
+		ask("get_thread_diagnostics", args)
+		for range 2 {
+			if kind, data := sorted(t, next()); !strings.Contains(data, batch) {
+				t.Errorf("%s: %s %s", args, kind, data)
+			}
+		}
+		if got := collected.Load(); got != before+1 {
+			t.Errorf("%s: collected %d times, before %d", args, got, before)
+		}
+	}
+	passed.Add(int64(meshRest))
+	for _, args := range []string{`{}`, `{"ext_pan_id":"A1B2C3D4E5F60708"}`} { // the second would wait, if the first had begun anything
+		ask("get_thread_diagnostics", args)
+		if kind, data := sorted(t, next()); kind != "answer" || strings.Trim(data, "[]") != batch || collected.Load() != 3 {
+			t.Errorf("%s: %s %s, collected %d times", args, kind, data, collected.Load())
+		}
 	}
 	other("server_info", "{}")
 	if kind, data := sorted(t, heard()); kind != "answer" {
