@@ -138,16 +138,17 @@ var errNumber = errors.New("no number")
 
 // UnmarshalJSON takes a number that is none below 0, or a string of one.
 func (n *Number) UnmarshalJSON(b []byte) error {
-	if s, err := strconv.Unquote(string(b)); err == nil {
-		v, err := strconv.ParseUint(s, 0, 64)
-		if err != nil {
-			return errNumber
-		}
+	text, base := string(b), 10
+	if s, err := strconv.Unquote(text); err == nil {
+		text, base = s, 0
+	}
+	v, err := strconv.ParseUint(text, base, 64)
+	if err == nil {
 		*n = Number(v)
 		return nil
 	}
-	f, err := strconv.ParseFloat(string(b), 64)
-	if err != nil || !(f >= 0 && f < 1<<63) { // also NaN
+	f, err := strconv.ParseFloat(text, 64) // some are written with a fraction or an exponent
+	if err != nil || !(f >= 0 && f < 1<<63) || base == 0 {
 		return errNumber
 	}
 	*n = Number(f)

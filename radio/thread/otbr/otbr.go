@@ -85,7 +85,7 @@ func (c *Client) Collect(ctx context.Context) (*Report, error) {
 	if r := (*thread.Refusal)(nil); errors.As(err, &r) && r.Status != 0 {
 		return nil, fmt.Errorf("%w: %w", ErrProtocol, err)
 	} else if err != nil {
-		return nil, c.failed(ctx, err)
+		return nil, failed(err)
 	}
 	id, err := strconv.ParseUint(node.ExtendedPANID, 16, 64)
 	if err != nil || len(node.ExtendedPANID) != 16 {
@@ -128,12 +128,7 @@ func unexpected(method, path string, status int) error {
 }
 
 // failed is the error of a request that no answer came to.
-func (c *Client) failed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return fmt.Errorf("%w: %w", ErrUnreachable, err)
-}
+func failed(err error) error { return fmt.Errorf("%w: %w", ErrUnreachable, err) }
 
 // jsonAPI is the media type of the newer interface. Agents compare it as a whole.
 const jsonAPI = "application/vnd.api+json"
@@ -164,13 +159,13 @@ func (c *Client) do(ctx context.Context, method, path string, body any) (status 
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, nil, c.failed(ctx, err)
+		return 0, nil, failed(err)
 	}
 	defer resp.Body.Close()
 	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return 0, nil, c.failed(ctx, err)
+		return 0, nil, failed(err)
 	case len(answer) > maxAnswer:
 		return 0, nil, fmt.Errorf("%s %s: %w: its answer is longer than %d octets", method, path, ErrProtocol, maxAnswer)
 	}

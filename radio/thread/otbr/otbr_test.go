@@ -103,6 +103,8 @@ func TestCollectBefore(t *testing.T) {
 type agent struct {
 	version string // what it calls the version of Thread
 	silent  string // a device that does not answer
+	wicked  string // one whose result would lead elsewhere
+	forgets bool   // somebody clears its tasks away
 	slow    int    // looks until a task is done
 	devices []string
 
@@ -149,6 +151,11 @@ func (a *agent) serve(w http.ResponseWriter, r *http.Request, body string) {
 				t.Attributes = json.RawMessage(`{"status":"pending"}`)
 			case q.Destination == a.silent && q.Destination != "":
 				t.Attributes = json.RawMessage(`{"status":"stopped"}`)
+			case q.Destination == a.wicked && q.Destination != "":
+				t.Attributes = json.RawMessage(`{"status":"completed"}`)
+				t.Relationships.Result.Data.ID = "../../node/dataset/active"
+			case a.forgets:
+				continue
 			default:
 				t.Attributes = json.RawMessage(`{"status":"completed"}`)
 				t.Relationships.Result.Data.ID = fmt.Sprintf("a371-%d", i)
@@ -177,7 +184,8 @@ func TestCollectNow(t *testing.T) {
 	for _, version := range versionTypes {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			a := &agent{version: version, slow: 1, silent: "2ada296467e37351", devices: []string{"062b0d6da5fa7cfa", "2ada296467e37351", "../../node/dataset", "524346077901b890"}}
+			a := &agent{version: version, slow: 1, silent: "2ada296467e37351", wicked: "1111111111111111",
+				devices: []string{"062b0d6da5fa7cfa", "2ada296467e37351", "../../node/dataset", "1111111111111111", "524346077901b890"}}
 			c, asked := serve(t, a.serve)
 			report, err := c.Collect(t.Context())
 			if err != nil || report.ExtendedPANID != 0xa1b2c3d4e5f60708 || len(report.Nodes) != 2 {
@@ -187,7 +195,7 @@ func TestCollectNow(t *testing.T) {
 			if n.ExtendedAddress != "524346077901B890" || *n.RLOC16 != 0x8800 || !n.Mode.Full || *n.Version != 5 || n.MLE.Tracked != 1035181 || n.MLE.Disabled != 1 || n.Children == nil {
 				t.Errorf("%+v", n)
 			}
-			if a.mu.Lock(); len(a.deleted) != 4+2 || strings.Contains(strings.Join(a.deleted, " "), "another") {
+			if a.mu.Lock(); len(a.deleted) != 5+2 || strings.Contains(strings.Join(a.deleted, " "), "another") {
 				t.Errorf("cleared away %v", a.deleted)
 			}
 			a.mu.Unlock()
@@ -214,20 +222,51 @@ func TestCollectLate(t *testing.T) {
 	}
 }
 
+// TestCollectMany asks no more devices than there may be, and waits for no task
+// that is gone.
+func TestCollectMany(t *testing.T) {
+	t.Parallel()
+	a := &agent{version: "version", forgets: true}
+	for i := range maxNodes + 1 {
+		a.devices = append(a.devices, fmt.Sprintf("%016x", i+1))
+	}
+	c, _ := serve(t, a.serve)
+	report, err := c.Collect(t.Context())
+	if err != nil || len(report.Nodes) != 0 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.tasks) != 1+maxNodes {
+		t.Errorf("%d tasks", len(a.tasks))
+	}
+}
+
 // TestHostile has something else answer.
 func TestHostile(t *testing.T) {
 	endless := func(w http.ResponseWriter, open string) {
 		io.WriteString(w, open)
-		for range 6 << 20 / 1024 {
+		for range 64 << 20 / 1024 {
 			if _, err := io.WriteString(w, strings.Repeat("[", 1024)); err != nil {
 				return
 			}
 		}
+		t.Error("all of an endless answer is read")
 	}
 	for name, f := range map[string]func(w http.ResponseWriter, r *http.Request){
 		"endless node":         func(w http.ResponseWriter, r *http.Request) { endless(w, "") },
 		"a network without id": func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"state":"leader","extPanId":"x"}`) },
-		"nothing there":        func(w http.ResponseWriter, r *http.Request) { notFound(w) },
+		"a short id": func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/node":
+				io.WriteString(w, `{"state":"leader","extPanId":"a1b2"}`)
+			case "/diagnostics":
+				io.WriteString(w, `[]`)
+			default:
+				notFound(w)
+			}
+		},
+		"nothing there": func(w http.ResponseWriter, r *http.Request) { notFound(w) },
 		"a redirect": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/node", http.StatusFound)
 		},
@@ -279,6 +318,31 @@ func TestHostile(t *testing.T) {
 				io.WriteString(w, `{"data":[{"id":"../../node/dataset/active","type":"x","attributes":{}}]}`)
 			default:
 				io.WriteString(w, `{"data":[]}`)
+			}
+		},
+		"no tasks": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/node" {
+				io.WriteString(w, nodeNow)
+			} else {
+				io.WriteString(w, `{"data":[]}`)
+			}
+		},
+		"devices that are none": func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/node":
+				io.WriteString(w, nodeNow)
+			case r.URL.Path == "/api/devices":
+				w.WriteHeader(http.StatusInternalServerError)
+				io.WriteString(w, `{"data":[]}`)
+			default:
+				io.WriteString(w, `{"data":[{"id":"0-1","type":"x","attributes":{"status":"completed"}}]}`)
+			}
+		},
+		"a redirect of tasks": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/node" {
+				io.WriteString(w, nodeNow)
+			} else {
+				http.Redirect(w, r, "/node/dataset/active", http.StatusFound)
 			}
 		},
 		"a task that fails": func(w http.ResponseWriter, r *http.Request) {
@@ -344,11 +408,56 @@ func TestVectors(t *testing.T) {
 	}
 }
 
+// TestDecode reads nodes that go to the limits, and beyond.
+func TestDecode(t *testing.T) {
+	many := func(n int, one string) string { return "[" + strings.Repeat(one+",", n-1) + one + "]" }
+	quoted := func(n int, one string) string { return `"` + strings.Repeat(one, n) + `"` }
+	const id = `"rloc16":1`
+	for _, c := range []struct{ what, in, want string }{
+		{"a name", `"extAddress":"062b0d6da5fa7cfa"`, `{"extMacAddress":"062B0D6DA5FA7CFA"}`},
+		{"no name", `"mode":{}`, ``},
+		{"a short name", `"extAddress":"062b"`, ``},
+		{"a long name", `"extAddress":"062b0d6da5fa7cfa00"`, ``},
+		{"a number in hex", `"rloc16":"0xFFFFFFFFFFFFFFFF"`, `{"rloc16":18446744073709551615}`},
+		{"a number that no fraction is exact for", `"rloc16":9007199254740993`, `{"rloc16":9007199254740993}`},
+		{"an exponent", `"rloc16":1e3`, `{"rloc16":1000}`},
+		{"too large", `"rloc16":1e300`, ``},
+		{"below nothing", `"rloc16":-1`, ``},
+		{"a fraction in words", `"rloc16":"1.5"`, ``},
+		{"a truth that is none", id + `,"mode":{"rxOnWhenIdle":2}`, ``},
+		{"the mode of August 2025", id + `,"mode":{"deviceType":1,"networkData":1}`, `{"rloc16":1,"mode":{"rxOnWhenIdle":false,"ftd":true,"fullNetworkData":true}}`},
+		{"the mode of June 2026", id + `,"mode":{"deviceTypeFTD":true}`, `{"rloc16":1,"mode":{"rxOnWhenIdle":false,"ftd":true,"fullNetworkData":false}}`},
+		{"an old address", id + `,"ipv6Addresses":["1.2.3.4"]`, `{"rloc16":1}`},
+		{"a long text", id + `,"vendorName":` + quoted(maxText, "v"), `{"rloc16":1,"vendorName":` + quoted(maxText, "v") + `}`},
+		{"too long a text", id + `,"vendorName":` + quoted(maxText+1, "v"), `{"rloc16":1}`},
+		{"long network data", id + `,"networkData":` + quoted(maxHex, "0a"), `{"rloc16":1,"networkData":` + quoted(maxHex, "0A") + `}`},
+		{"too long network data", id + `,"networkData":` + quoted(maxHex+1, "0a"), `{"rloc16":1}`},
+		{"too many pages", id + `,"channelPages":` + quoted(maxHex+1, "00"), `{"rloc16":1}`},
+		{"too many addresses", id + `,"ipv6Addresses":` + many(maxAddresses+1, `"::"`), `{"rloc16":1,"ipv6Addresses":` + many(maxAddresses, quoted(32, "0")) + `}`},
+		{"too many routes", id + `,"route":{"routeData":` + many(maxRoutes+1, `{}`) + `}`,
+			`{"rloc16":1,"route64":{"idSequence":0,"entries":` + many(maxRoutes, `{"routerId":0,"linkQualityIn":0,"linkQualityOut":0,"routeCost":0}`) + `}}`},
+		{"a child for ever", id + `,"childTable":[{"timeout":4000}]`,
+			`{"rloc16":1,"childTable":[{"timeoutExponent":4000,"timeoutSeconds":134217728,"incomingLinkQuality":0,"childId":0,"mode":{"rxOnWhenIdle":false,"ftd":false,"fullNetworkData":false}}]}`},
+		{"too many children", id + `,"childTable":` + many(maxChildren+1, `{"timeout":4}`),
+			`{"rloc16":1,"childTable":` + many(maxChildren, `{"timeoutExponent":4,"timeoutSeconds":1,"incomingLinkQuality":0,"childId":0,"mode":{"rxOnWhenIdle":false,"ftd":false,"fullNetworkData":false}}`) + `}`},
+	} {
+		n, ok := decodeNode([]byte("{" + c.in + "}"))
+		got, err := json.Marshal(n)
+		if err != nil || ok != (c.want != "") || ok && string(got) != c.want {
+			t.Errorf("%s: %v, %v, %s", c.what, ok, err, got)
+		}
+	}
+	if nodes, ok := decodeNodes([]byte(many(maxNodes+1, `{"rloc16":1}`))); !ok || len(nodes) != maxNodes {
+		t.Errorf("%d nodes, %v", len(nodes), ok)
+	}
+}
+
 // FuzzNodes bounds what is kept of an answer, and renders it.
 func FuzzNodes(f *testing.F) {
 	f.Add([]byte(diagnosticsBefore))
 	f.Add([]byte("[" + fmt.Sprintf(attributesNow, "062b0d6da5fa7cfa", "version") + "]"))
 	f.Add([]byte(`[{"rloc16":"0x10000000000000000"},{"rloc16":1e400},{"rloc16":-1},{"rloc16":"0x1"},{"RLOC16":2,"mode":null}]`))
+	f.Add([]byte(`[{"rloc16":"0xffffffffffffffff"},{"rloc16":9007199254740993},{"rloc16":1e300},{"rloc16":null}]`))
 	f.Add([]byte(`[{"rloc16":1,"childTable":[{"timeout":99999999999}],"ipv6Addresses":["::ffff:1.2.3.4","fe80::1%eth0"],"channelPages":"zz"}]`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		nodes, ok := decodeNodes(b)
