@@ -97,6 +97,10 @@ func TestForgotten(t *testing.T) {
 				t.Errorf("%s: %v, %d sessions", name, got, len(r.sessions))
 			}
 		}
+		refusal := &interaction.StatusError{Status: interaction.InvalidTransportType}
+		if result, err := r.Ask(3, 1, datamodel.WebRTCSolicitOfferID, nil, func() (interaction.CommandResult, error) { return interaction.CommandResult{Err: refusal}, nil }); err != nil || result.Err != refusal {
+			t.Errorf("what the camera says is lost: %v, %v", result, err)
+		}
 		if _, err := r.Ask(3, 1, datamodel.WebRTCSolicitOfferID, nil, func() (interaction.CommandResult, error) { return interaction.CommandResult{}, nil }); err == nil {
 			t.Error("a camera that names no session has one")
 		}

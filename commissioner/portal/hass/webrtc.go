@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"strconv"
 
 	"gatehouse/commissioner/matter/datamodel"
@@ -38,12 +39,8 @@ func (s *Server) webRTC(ctx context.Context, c *call) (result, error) {
 		return nil, absent("takes nothing from cameras")
 	}
 	payload := map[string]any{}
-	for name, v := range args.Payload {
-		if names.Plain(name) != "originatingendpointid" { // which is ours to say
-			payload[name] = v
-		}
-	}
-	payload["originatingEndpointID"] = json.Number(strconv.Itoa(int(s.Cameras.Endpoint())))
+	maps.Copy(payload, args.Payload)
+	payload["originatingEndpointID"] = json.Number(strconv.Itoa(int(s.Cameras.Endpoint()))) // as the model spells it: this one counts, whatever the client wrote
 	revision, _ := number(n.value(args.Endpoint, datamodel.WebRTCProvider, clusterRevision))
 	nameStreams(payload, revision >= streamListRevision)
 	fields, err := encodeFields(payload, &command.Struct)

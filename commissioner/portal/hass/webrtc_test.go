@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,7 +42,7 @@ func TestWebRTCAsks(t *testing.T) {
 			}
 			var answer map[string]int
 			r.dial(hass.Operate).must("send_webrtc_provider_command", fmt.Sprintf(`{"node_id":%d,"endpoint_id":1,"command_name":"ProvideOffer",
-				"payload":{"webRTCSessionID":null,"sdp":"v=0","streamUsage":3,"originating_endpoint_id":77,"OriginatingEndpointID":78,%s}}`, n, c.payload), &answer)
+				"payload":{"webRTCSessionID":null,"sdp":"v=0","streamUsage":3,"originating_endpoint_id":77,"OriginatingEndpointID":78,"3":79,%s}}`, n, c.payload), &answer)
 			if answer["webRtcSessionID"] != hasstest.Session || answer["webRtcSessionId"] != hasstest.Session {
 				t.Errorf("answered %v", answer)
 			}
@@ -115,8 +116,13 @@ func TestWebRTCCallbacks(t *testing.T) {
 		}
 	}
 	other.silent()
-	c.call("device_command", fmt.Sprintf(`{"node_id":%d,"endpoint_id":1,"cluster_id":1363,"command_name":"EndSession","payload":{"webRtcSessionID":7,"reason":2}}`, n))
-	if _, ended := r.home.Cameras.Asked(); len(ended) != 0 {
-		t.Errorf("a session that the camera did not end is forgotten: %v", ended)
+	for _, known := range []bool{false, true} { // the camera refuses to end a session, and ends it
+		if known {
+			r.home.Set(n, hass.Path{Endpoint: 1, Cluster: datamodel.WebRTCProvider, Attribute: 0xfffc}, uint32(0))
+		}
+		c.call("device_command", fmt.Sprintf(`{"node_id":%d,"endpoint_id":1,"cluster_id":1363,"command_name":"EndSession","payload":{"webRtcSessionID":7,"reason":2}}`, n))
+		if _, ended := r.home.Cameras.Asked(); slices.Equal(ended, []uint16{7}) != known {
+			t.Errorf("the camera ended it: %v, forgotten: %v", known, ended)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/commissioner/matter/datamodel"
 	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/commissioner/portal/hass"
 	"gatehouse/fabric/cert"
@@ -255,6 +256,7 @@ func (d *device) invoke(c interaction.CommandPath, fields tlv.Raw, timed time.Du
 			Index  uint8 `tlv:"1"`
 		}{status, q.Index})
 		return r, &path
+	case c.Cluster == datamodel.WebRTCProvider && c.Command == datamodel.WebRTCEndSessionID:
 	default:
 		r.Err = &interaction.StatusError{Status: interaction.UnsupportedCommand}
 	}
