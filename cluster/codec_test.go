@@ -133,6 +133,10 @@ func commands() map[string]fabric.Command {
 		"adopt": {Adopt: &fabric.Adopt{Node: 7, Gateway: gateway, Terms: fabric.SharedTerms, Serial: []byte{1}, NOCHash: []byte("hash"), PublicKey: []byte("key"), Access: 1}},
 		"restore-import": {Restore: &fabric.Restore{State: &fabric.State{Version: 6, Import: &fabric.Import{Controller: 112233, Published: true},
 			Devices: map[cert.NodeID]*fabric.Device{7: {Node: 7, Terms: fabric.RotatingTerms}}}, Gateway: fabric.Gateway{Node: gateway, Version: 6}, Generation: fabric.Generation{Number: 17}, CAT: 9}},
+		"set-check-in": {SetCheckIn: &fabric.SetCheckIn{Node: 7, Phase: fabric.CheckInKept, Epoch: 70, Counter: 9, Idle: 3600}},
+		"restore-check-in": {Restore: &fabric.Restore{State: &fabric.State{Version: 6, People: &fabric.People{Key: []byte("key"), Authority: []byte("der")},
+			Devices: map[cert.NodeID]*fabric.Device{7: {Node: 7, CheckIn: &fabric.CheckIn{Phase: fabric.CheckInDue, Epoch: 70, Counter: 9, Idle: 3600, Before: 60, BeforeCounter: 8}}}},
+			Gateway: fabric.Gateway{Node: gateway, Version: 6}, Generation: fabric.Generation{Number: 17}, CAT: 9}},
 		"abandon-2": {Abandon: &fabric.Abandon{Node: 7, Reason: "reason", Gateway: gateway}},
 	} {
 		c.Version, c.Time = c.Needs(), start

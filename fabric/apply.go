@@ -46,7 +46,7 @@ func (c *Command) Needs() uint8 {
 	case c.SetPeople != nil, c.SetPerson != nil, c.RemovePerson != nil, c.AddPass != nil, c.EndPasses != nil, c.SetApproval != nil, c.SetRoom != nil, c.SetHook != nil, c.RemoveHook != nil, c.For != "",
 		c.Reseal.peopled(), c.EvictGateway != nil && c.EvictGateway.Reseal.peopled(), c.Reroot != nil && c.Reroot.Reseal.peopled(),
 		c.Restore != nil && (c.Restore.State.peopled() || c.Restore.Reseal.peopled() || c.Restore.State.imported()),
-		c.Adopt != nil, c.Found != nil && (c.Found.Import != nil || c.Found.Devices != nil):
+		c.Adopt != nil, c.SetCheckIn != nil, c.Found != nil && (c.Found.Import != nil || c.Found.Devices != nil):
 		return PeopleVersion
 	case c.ReserveMove != nil && c.ReserveMove.Renewal, c.Restore != nil && c.Restore.State.renewed():
 		return renewalVersion
@@ -197,6 +197,8 @@ func (s *State) apply(c *Command) error {
 		return s.removeHook(c.RemoveHook)
 	case c.Adopt != nil:
 		return s.adopt(c.Adopt)
+	case c.SetCheckIn != nil:
+		return s.setCheckIn(c.SetCheckIn)
 	}
 	return refuse(CodeUnknownKind, "the command is of a kind this release does not know")
 }

@@ -71,6 +71,8 @@ type Command struct {
 
 	Adopt *Adopt `cbor:"57,keyasint,omitempty"`
 
+	SetCheckIn *SetCheckIn `cbor:"58,keyasint,omitempty"`
+
 	// By is the gateway that proposes it, as the leader knows it; 0: not told.
 	By cert.NodeID `cbor:"64,keyasint,omitempty"`
 	// For is the person who asked that gateway for it, by name; empty: nobody

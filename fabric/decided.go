@@ -26,6 +26,15 @@ func (c *Command) decided(before, after *State) []audit.Record {
 	case c.Adopt != nil:
 		d := after.Devices[r.Device]
 		o = credential(o.Text("terms", d.Terms.String()).Number("access", int64(d.AccessVersion())), d.NOCHash, d.PublicKey)
+	case c.SetCheckIn != nil:
+		was, is := before.Devices[r.Device].CheckIn, after.Devices[r.Device].CheckIn
+		if was == is || was != nil && is != nil && *was == *is {
+			return nil
+		}
+		if is == nil {
+			is = &CheckIn{}
+		}
+		o = o.Text("phase", is.Phase.String()).Number("epoch", int64(is.Epoch))
 	case c.Restore != nil:
 		return []audit.Record{restored(r, c.Restore, after)}
 	case c.Reserve != nil:

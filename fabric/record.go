@@ -116,6 +116,8 @@ func (c *Command) subject() audit.Record {
 		return audit.Record{What: "hook-removed", Name: c.RemoveHook.Name}
 	case c.Adopt != nil:
 		return audit.Record{What: "device-adopted", Device: c.Adopt.Node}
+	case c.SetCheckIn != nil:
+		return audit.Record{What: "device-check-in-set", Device: c.SetCheckIn.Node}
 	}
 	return audit.Record{What: unknownKind}
 }

@@ -279,6 +279,7 @@ func (s *State) admitMove(c *AdmitMove) error {
 	case !m.Renewal:
 		d.Terms = HomeTerms // which AddNOC gave it all of
 		d.Before, d.Access = &Credential{d.Generation, d.Serial, d.NOCHash, d.PublicKey}, c.Access
+		d.CheckIn = d.CheckIn.moved(s.Index)
 	}
 	d.Generation, d.Serial, d.NOCHash, d.PublicKey = m.Credential.Generation, m.Credential.Serial, m.Credential.NOCHash, m.Credential.PublicKey
 	d.Untagged, d.Next = m.Untagged, nil

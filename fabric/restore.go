@@ -224,6 +224,9 @@ func (s *State) flaw() string {
 	if what := s.importFlaw(); what != "" {
 		return what
 	}
+	if what := s.checkInFlaw(); what != "" {
+		return what
+	}
 	if what := s.People.flaw(); what != "" {
 		return what
 	}

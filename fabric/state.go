@@ -148,6 +148,8 @@ type Device struct {
 	Room string `cbor:"20,keyasint,omitempty"`
 	// Terms are what it still has of before it was taken over.
 	Terms Terms `cbor:"21,keyasint,omitempty"`
+	// CheckIn is how the home hears that it wakes up; nil: it does not tell.
+	CheckIn *CheckIn `cbor:"22,keyasint,omitempty"`
 }
 
 // Facts are what the device says of itself.
@@ -223,5 +225,5 @@ func serial(generation uint32, index uint64) []byte {
 
 // Used reports whether a node id was ever given.
 func (s *State) Used(n cert.NodeID) bool {
-	return s.Gateways[n] != nil || s.Devices[n] != nil || s.Tombstones[n] != nil || s.usedBefore(n)
+	return n == CheckInNode || s.Gateways[n] != nil || s.Devices[n] != nil || s.Tombstones[n] != nil || s.usedBefore(n)
 }

@@ -239,6 +239,8 @@ func crowd(t *testing.T) *told {
 		Command{SetApproval: &SetApproval{Resident}}, Command{SetApproval: &SetApproval{Resident}})
 	h.must(Command{Reserve: &Reserve{Node: 1, Gateway: gateway, FailSafe: 60_000, Name: "lamp"}}, Command{SetRoom: &SetRoom{1, "kitchen"}}, Command{SetRoom: &SetRoom{1, "kitchen"}},
 		Command{SetHook: &SetHook{"phone", []byte("s")}}, Command{RemoveHook: &RemoveHook{"phone"}})
+	h.sleeper(1)
+	h.must(Command{SetCheckIn: &SetCheckIn{Node: 1, Phase: CheckInEnding}}, Command{SetCheckIn: &SetCheckIn{Node: 1}}, Command{SetCheckIn: &SetCheckIn{Node: 1}})
 	return h
 }
 

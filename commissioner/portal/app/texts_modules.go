@@ -183,6 +183,7 @@ var trailTexts = map[string]string{
 	"what.passes-ended":             "Logged out",
 	"what.approval-set":             "Who may let devices in was set",
 	"what.device-adopted":           "One step nearer to the home's own terms:",
+	"what.device-check-in-set":      "How the home hears that it wakes up was settled:",
 	"what.hook-set":                 "Program to be told what happens:",
 	"what.hook-removed":             "Program is told no longer:",
 	"what.trail-begun":              "Audit trail begun:",
