@@ -1,0 +1,162 @@
+package checkin
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+// Limits of ours.
+const (
+	// ahead is how many messages after the last one a device may have written
+	// that nobody got, and still be found at once.
+	ahead = 32
+	// recent is how many messages of a device are remembered that were taken
+	// since it was last met.
+	recent = 8
+	// Keys tried per second for messages that are not found at once, all
+	// together; and how many may be tried in a row. One takes some 2 µs.
+	triesPerSecond = 4000
+	mostTries      = 2 * triesPerSecond
+)
+
+// refreshOffset is how far the counter may go with one key (4.22.3.4.1).
+const refreshOffset = 1 << 31
+
+// ErrReplay says that the message, or a later one, was taken before.
+var ErrReplay = errors.New("checkin: it came before")
+
+// Name tells a key: the device's node id, and which of its keys it is.
+type Name struct{ Node, Epoch uint64 }
+
+// Key is one that a device has.
+type Key struct {
+	Cipher *Cipher
+	Start  uint32 // the counter when it got the key
+	Last   uint32 // what the device said itself of the counter since
+}
+
+// Table tells which device wrote a message. Its zero value is one without keys;
+// it may be used by several goroutines.
+type Table struct {
+	mu    sync.Mutex
+	keys  map[Name]*known
+	next  map[[nonceSize]byte]Name // what may come next, and what came last
+	tries float64                  // that are left
+	at    time.Time                // when that was so
+}
+
+// known is a key and what was taken of it.
+type known struct {
+	Key
+	nonces map[uint32][nonceSize]byte // in Table.next
+	taken  []uint32                   // after Last, oldest first
+}
+
+// Set makes want, whatever follows from the trust state and what devices said,
+// the table's keys. A key that is there already stays; its Last goes where the
+// device says.
+func (t *Table) Set(want map[Name]Key) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.keys == nil {
+		t.keys, t.next, t.tries = make(map[Name]*known), make(map[[nonceSize]byte]Name), mostTries
+	}
+	for name, k := range t.keys {
+		if _, ok := want[name]; !ok {
+			for _, nonce := range k.nonces {
+				delete(t.next, nonce)
+			}
+			delete(t.keys, name)
+		}
+	}
+	for name, w := range want {
+		k := t.keys[name]
+		switch {
+		case k == nil:
+			k = &known{Key: w, nonces: make(map[uint32][nonceSize]byte)}
+			t.keys[name] = k
+			t.expect(name, k)
+		case k.Start != w.Start || k.Last != w.Last:
+			k.Start, k.Last, k.taken = w.Start, w.Last, nil
+			t.expect(name, k)
+		}
+	}
+}
+
+// Has reports whether a key is in the table.
+func (t *Table) Has(name Name) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.keys[name] != nil
+}
+
+// expect has the messages found at once that may come next.
+func (t *Table) expect(name Name, k *known) {
+	for counter, nonce := range k.nonces {
+		if counter-k.Last > ahead {
+			delete(k.nonces, counter)
+			delete(t.next, nonce)
+		}
+	}
+	for i := range uint32(ahead + 1) {
+		if _, ok := k.nonces[k.Last+i]; !ok {
+			nonce := k.Cipher.nonce(k.Last + i)
+			k.nonces[k.Last+i], t.next[nonce] = nonce, name
+		}
+	}
+}
+
+// Open tells whose message it is. It takes each only once, and after what the
+// device itself said of its counter: what is taken here says nothing of that,
+// so that who stole a key cannot have the device's own messages refused. refresh
+// says that the key has been used for long enough.
+func (t *Table) Open(b []byte, now time.Time) (name Name, m Message, refresh bool, err error) {
+	if !sized(b) {
+		return name, m, false, ErrForeign
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.keys[t.next[[nonceSize]byte(b)]]
+	if k != nil {
+		name = t.next[[nonceSize]byte(b)]
+		m, err = k.Cipher.Open(b)
+	} else {
+		name, m, err = t.try(b, now)
+		k = t.keys[name]
+	}
+	if err != nil {
+		return name, m, false, err
+	}
+	offset := m.Counter - k.Start
+	if offset <= k.Last-k.Start {
+		return name, m, false, ErrReplay
+	}
+	for _, c := range k.taken {
+		if c == m.Counter {
+			return name, m, false, ErrReplay
+		}
+	}
+	if k.taken = append(k.taken, m.Counter); len(k.taken) > recent {
+		k.taken = k.taken[1:]
+	}
+	return name, m, offset >= refreshOffset, nil
+}
+
+// try tries all keys, as long as there are tries left: a device may have
+// counted on while nobody heard it, and one that restarts counts on by itself.
+func (t *Table) try(b []byte, now time.Time) (Name, Message, error) {
+	if !t.at.IsZero() {
+		t.tries = min(mostTries, t.tries+triesPerSecond*now.Sub(t.at).Seconds())
+	}
+	if t.at = now; t.tries < float64(len(t.keys)) {
+		return Name{}, Message{}, ErrForeign
+	}
+	for name, k := range t.keys {
+		t.tries--
+		if m, err := k.Cipher.Open(b); err == nil {
+			return name, m, nil
+		}
+	}
+	return Name{}, Message{}, ErrForeign
+}
