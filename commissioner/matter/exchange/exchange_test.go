@@ -466,3 +466,32 @@ func BenchmarkRoundTrip(b *testing.B) {
 		ex.Close()
 	}
 }
+
+// TestOverhear has messages on no session heard that take no room: handshakes
+// have it all.
+func TestOverhear(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pairOf(t, radiotest.NewNetwork(1))
+		var heard []string
+		b.Overhear(message.SecureChannel, 0x50, func(from radio.Addr, body []byte) { heard = append(heard, from.String()+" "+string(body)) })
+		for range maxUnsecured + 1 {
+			if err := a.SendUnsecured(a.link, addrB, message.SecureChannel, 0x50, []byte("awake")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if len(heard) != maxUnsecured+1 || heard[0] != addrA.String()+" awake" {
+			t.Errorf("%q", heard)
+		}
+		if len(b.strangers) != 0 || len(a.unsecured) != 0 {
+			t.Errorf("%d sessions there, %d here", len(b.strangers), len(a.unsecured))
+		}
+		if err := a.SendUnsecured(a.link, addrB, message.SecureChannel, 0x51, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(heard) != maxUnsecured+1 {
+			t.Error("another message is heard")
+		}
+	})
+}

@@ -39,6 +39,17 @@ const (
 // manager.
 type Handler func(ctx context.Context, x *Exchange, first Message)
 
+// Overhearer takes a message that is on no session and that nobody answers. It
+// is called on the link's own goroutine: it must be quick, and keep nothing of
+// the body.
+type Overhearer func(from radio.Addr, body []byte)
+
+// kindOf tells one kind of message.
+type kindOf struct {
+	protocol message.ProtocolID
+	opcode   uint8
+}
+
 // Config is what a Manager is made of.
 type Config struct {
 	Now    func() time.Time
@@ -63,6 +74,7 @@ type Manager struct {
 	mu         sync.Mutex
 	links      []radio.Link
 	handlers   map[message.ProtocolID]Handler
+	overhear   map[kindOf]Overhearer
 	sessions   map[uint16]*Session // by our id; nil: reserved by a handshake
 	unsecured  map[strangerKey]*Session
 	strangers  []strangerKey // of unsecured, that others began, oldest first
@@ -107,6 +119,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg:        cfg,
 		handlers:   make(map[message.ProtocolID]Handler),
+		overhear:   make(map[kindOf]Overhearer),
 		sessions:   make(map[uint16]*Session),
 		unsecured:  make(map[strangerKey]*Session),
 		responding: make(map[peer]int),
@@ -138,6 +151,29 @@ func (m *Manager) Handle(p message.ProtocolID, h Handler) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.handlers[p] = h
+}
+
+// Overhear has messages of one kind that are on no session handed to f: they
+// begin no exchange and take no room.
+func (m *Manager) Overhear(p message.ProtocolID, opcode uint8, f Overhearer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.overhear[kindOf{p, opcode}] = f
+}
+
+// SendUnsecured sends a message on no session, once, and waits for nothing.
+func (m *Manager) SendUnsecured(l radio.Link, to radio.Addr, p message.ProtocolID, opcode uint8, body []byte) error {
+	s, err := m.Unsecured(l, to, DefaultParams)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	x, err := m.Open(s)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
+	return x.SendOnce(p, opcode, body)
 }
 
 // Serve receives from a link until it or the manager is closed; the manager

@@ -73,6 +73,11 @@ func (m *Manager) stranger(l radio.Link, from radio.Addr, b []byte) {
 	}
 	p, err := message.ParsePayload(rest)
 	m.mu.Lock()
+	if f := m.overhear[kindOf{p.Protocol, p.Opcode}]; f != nil && err == nil && p.Initiator && !p.Reliable {
+		m.mu.Unlock()
+		f(from, p.Body)
+		return
+	}
 	defer m.mu.Unlock()
 	var s *Session
 	switch {
