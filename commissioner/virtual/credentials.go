@@ -27,6 +27,7 @@ type fabric struct {
 	acl        []datamodel.ACLEntry
 	ipk        cert.EpochKey
 	moreIPKs   []cert.EpochKey // that it goes by as well
+	clients    map[uint64]*client
 }
 
 // name is what the fabric's node is announced by.
@@ -285,7 +286,7 @@ func (d *Device) addNOC(_ context.Context, _ *interaction.Request, fields tlv.Ra
 // enter puts the device on a fabric. Call it with the lock.
 func (d *Device) enter(root *cert.Authority, node cert.Node, req *datamodel.AddNOC, key issuer.PrivateKey) *fabric {
 	f := &fabric{index: d.newIndex(), compressed: cert.CompressFabric(root.Certificate().PublicKey, node.FabricID), root: root.Certificate().TLV(), vendor: req.AdminVendor,
-		ipk: cert.NewEpochKey([cert.GroupKeyLength]byte(req.IPK))}
+		ipk: cert.NewEpochKey([cert.GroupKeyLength]byte(req.IPK)), clients: make(map[uint64]*client)}
 	f.acl = []datamodel.ACLEntry{{Privilege: datamodel.Administer, AuthMode: datamodel.AuthCASE, Subjects: tlv.Some([]uint64{req.AdminSubject}), FabricIndex: f.index}}
 	f.identity = &securechannel.Identity{Index: f.index, Fabric: node.FabricID, Node: node.NodeID, Root: root, NOC: req.NOC, ICAC: req.ICAC,
 		Key: key, IPK: f.ipk.Operational(f.compressed), Valid: cert.AnyTime}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	"gatehouse/commissioner/matter/checkin"
 	"gatehouse/commissioner/matter/datamodel"
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
@@ -35,10 +36,14 @@ const (
 	Boast         Mode = "boast"          // says that it installed an update, and did not
 	NoUpdates     Mode = "no-updates"     // takes no updates over the air
 	Brick         Mode = "brick"          // does not come back from installing other software
+	Repeat        Mode = "repeat"         // says everything twice that nobody acknowledges: check-ins
+	WrongKey      Mode = "wrong-key"      // checks in under a key that nobody gave it
+	WrongCounter  Mode = "wrong-counter"  // says that its counter is further than it is
+	ForgetClient  Mode = "forget-client"  // says that it registered somebody, and did not
 )
 
 // Modes are all there are.
-var Modes = []Mode{Stall, WrongNonce, WrongCSRNonce, BadChain, EndlessChunks, OversizeList, LostPackets, ForgetACL, Vanish, KeepFabric, KeepNOC, KeepIPK, Boast, NoUpdates, Brick}
+var Modes = []Mode{Stall, WrongNonce, WrongCSRNonce, BadChain, EndlessChunks, OversizeList, LostPackets, ForgetACL, Vanish, KeepFabric, KeepNOC, KeepIPK, Boast, NoUpdates, Brick, Repeat, WrongKey, WrongCounter, ForgetClient}
 
 // UnmarshalText checks a mode's name.
 func (m *Mode) UnmarshalText(b []byte) error {
@@ -168,4 +173,28 @@ func (m Mode) register(d *Device) {
 			}
 		}
 	})
+}
+
+// checkIns are what the mode sends for a check-in.
+func (m Mode) checkIns(c *checkin.Cipher, say checkin.Message) [][]byte {
+	b := c.Seal(say)
+	switch m {
+	case Repeat:
+		return [][]byte{b, b}
+	case WrongKey:
+		other, err := checkin.New(message.Key{1})
+		if err != nil {
+			return nil
+		}
+		return [][]byte{other.Seal(say)}
+	}
+	return [][]byte{b}
+}
+
+// counter is what the mode says that the counter of check-ins is.
+func (m Mode) counter(counter uint32) uint32 {
+	if m == WrongCounter {
+		return counter + lie
+	}
+	return counter
 }

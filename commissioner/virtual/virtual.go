@@ -60,6 +60,7 @@ type Config struct {
 	OnNOC        func(noc []byte)                  // told of every certificate that AddNOC brings; may be nil
 	Network      *Network                          // that it must be put on first; nil: it is on Ethernet
 	Camera       bool                              // that it has one, too
+	Sleep        *Sleep                            // nil: it never does
 }
 
 // Device is a running device.
@@ -87,7 +88,8 @@ type Device struct {
 	station    station
 	software   software
 	streams    []*stream
-	lastStream uint16   // id that was given to a stream
+	lastStream uint16 // id that was given to a stream
+	sleeper    sleeper
 	wrong      int      // passcodes in a row
 	received   [][]byte // certificates, in TLV
 }
@@ -119,6 +121,10 @@ func New(cfg Config) (*Device, error) {
 	d.station.begin(cfg.Network)
 	d.software = software{version: cfg.Software, text: cfg.SoftwareText, state: datamodel.UpdateIdle, providers: make(map[uint8]datamodel.ProviderLocation)}
 	d.cfg.Link = gated{cfg.Link, &d.station.up}
+	if cfg.Sleep != nil {
+		d.cfg.Link = drowsy{d.cfg.Link, d}
+		d.sleeper.rouse, d.engine.Pace = make(chan struct{}, 1), d.pace
+	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.attestation = cfg.Hostile.maker(cfg.Maker).Device(attesttest.Product{VendorID: cfg.Code.VendorID, ProductID: cfg.Code.ProductID,
 		DeviceType: datamodel.DeviceTypeOnOffLight, Number: binary.BigEndian.Uint64(d.fingerprint())})
@@ -136,6 +142,11 @@ func New(cfg Config) (*Device, error) {
 		d.addCamera(),
 	); err != nil {
 		return nil, err
+	}
+	if cfg.Sleep != nil {
+		if err := d.add(0, d.icdManagement()); err != nil {
+			return nil, err
+		}
 	}
 	d.engine.Serve(cfg.Hostile.provider(d.node))
 	cfg.Hostile.register(d)
@@ -177,6 +188,9 @@ func (d *Device) Start() error {
 	}
 	printed := securechannel.Window{Verifier: verifier, Iterations: spake2p.MinIterations, Salt: salt}
 	d.manager.Serve(d.cfg.Link)
+	if d.cfg.Sleep != nil {
+		go d.doze()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.window = window{printed: printed, discriminator: discriminator}

@@ -2,6 +2,7 @@ package interaction
 
 import (
 	"sync"
+	"time"
 
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/message"
@@ -10,6 +11,10 @@ import (
 // Engine is the interaction model of one node: it asks others, keeps
 // subscriptions to them, and answers for its own Provider, if it has one.
 type Engine struct {
+	// Pace is how long we may be silent to a subscriber that asks for less, as a
+	// node may that sleeps; nil: as long as is asked for. Set it first.
+	Pace func(asked time.Duration) time.Duration
+
 	m        *exchange.Manager
 	provider Provider
 

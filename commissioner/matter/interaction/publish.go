@@ -91,6 +91,9 @@ func (e *Engine) serveSubscribe(ctx context.Context, d dialogue, r *Request, bod
 	p := &publication{e: e, session: d.x.Session(), req: req, wake: make(chan struct{}, 1),
 		min: time.Duration(req.MinInterval) * time.Second,
 		max: min(max(time.Duration(req.MaxInterval)*time.Second, minPublisherInterval), maxPublisherInterval)}
+	if e.Pace != nil {
+		p.max = e.Pace(p.max)
+	}
 	ctx, p.stop = context.WithCancel(ctx)
 	defer p.stop()
 	if !req.Keep {
@@ -111,6 +114,16 @@ func (e *Engine) serveSubscribe(ctx context.Context, d dialogue, r *Request, bod
 	}
 	d.x.Close() // reports have exchanges of their own
 	p.run(ctx, *r)
+}
+
+// Subscribers are the sessions that somebody is subscribed to us on.
+func (e *Engine) Subscribers() (all []*exchange.Session) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range e.pubs {
+		all = append(all, p.session)
+	}
+	return all
 }
 
 func samePeer(a, b *exchange.Session) bool {
