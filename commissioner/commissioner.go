@@ -58,6 +58,8 @@ type Authority interface {
 	OpenNetwork(ctx context.Context, n *fabric.Network) (seal.Secret, error)
 	// SealNetwork seals credentials, and fills in what is sealed.
 	SealNetwork(ctx context.Context, n *fabric.Network, credentials seal.Secret) error
+	// CheckInKeys are those that devices check in with. Erase them.
+	CheckInKeys(ctx context.Context, names []fabric.CheckInKey) ([]seal.Secret, error)
 }
 
 // Firmware is what is known of software.

@@ -127,6 +127,10 @@ func (v *vault) SealNetwork(_ context.Context, s *fabric.State, n *fabric.Networ
 	return nil
 }
 
+func (v *vault) OpenPeople(_ context.Context, s *fabric.State) (seal.Secret, error) {
+	return seal.NewSecret(s.People.Key), nil
+}
+
 func (v *vault) IssuerKey(context.Context, *fabric.State) (issuer.PrivateKey, error) {
 	return issuer.ParsePrivateKey(append([]byte(nil), v.key...))
 }
@@ -160,6 +164,7 @@ type home struct {
 	cameras       *webrtc.Requestor        // nil: the device has no camera
 	firmware      commissioner.Firmware    // nil: nothing is known
 	information   func(uint32) []byte      // firmware information of the device's attestation; nil: none
+	sleep         *virtual.Sleep           // of the device; nil: it never does
 	onNOC         func(noc []byte)         // when the device gets a certificate; nil: nobody cares
 }
 
@@ -235,7 +240,7 @@ func (h *home) propose(c fabric.Command) {
 
 func (h *home) startDevice(mode virtual.Mode, maxFabrics int) {
 	cfg := virtual.Config{Name: "Lamp", Code: h.code, SerialNumber: "V1", Software: 1, SoftwareText: "1.0", Maker: maker, OnNOC: h.onNOC, Firmware: h.information,
-		Hostile: mode, MaxFabrics: maxFabrics, Camera: h.cameras != nil, Link: h.net.Link(deviceAddr), Port: 5540, Now: time.Now, Random: rand.Reader, Log: quiet}
+		Sleep: h.sleep, Hostile: mode, MaxFabrics: maxFabrics, Camera: h.cameras != nil, Link: h.net.Link(deviceAddr), Port: 5540, Now: time.Now, Random: rand.Reader, Log: quiet}
 	if h.air != nil {
 		h.air.network.Beacon = h.air.advertise
 		cfg.Network, cfg.FailSafe = &h.air.network, h.air.failSafe

@@ -41,6 +41,12 @@ type CheckIn struct {
 	BeforeCounter uint32 `cbor:"5,keyasint,omitempty"`
 }
 
+// CheckInKey names the key that a device has for check-ins.
+type CheckInKey struct {
+	Node  cert.NodeID
+	Epoch uint64
+}
+
 // SetCheckIn takes a device's registration to another phase. What a device is
 // given is committed before it gets it.
 type SetCheckIn struct {

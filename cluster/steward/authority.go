@@ -2,6 +2,8 @@ package steward
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,6 +31,7 @@ type Vault interface {
 	IPK(ctx context.Context, s *fabric.State) (cert.EpochKey, error)
 	OpenNetwork(ctx context.Context, s *fabric.State, n *fabric.Network) (seal.Secret, error)
 	SealNetwork(ctx context.Context, s *fabric.State, n *fabric.Network, credentials seal.Secret) error
+	OpenPeople(ctx context.Context, s *fabric.State) (seal.Secret, error)
 }
 
 // Authority signs for the fabric: here, if this gateway leads, else by asking
@@ -142,4 +145,32 @@ func (a *Authority) OpenNetwork(ctx context.Context, n *fabric.Network) (seal.Se
 // SealNetwork seals credentials for the trust state.
 func (a *Authority) SealNetwork(ctx context.Context, n *fabric.Network, credentials seal.Secret) error {
 	return a.Vault.SealNetwork(ctx, a.Ledger.State(), n, credentials)
+}
+
+// checkInPurpose tells this derivation from every other one of the people's
+// secret. It stays as it is: devices have the keys that come of it.
+const checkInPurpose = "gatehouse check-in key v1, node %v, epoch %d"
+
+// checkInKeySize is that of the keys, in octets.
+const checkInKeySize = 16
+
+// CheckInKeys derives the keys that devices check in with, always the same of
+// the same. Erase them.
+func (a *Authority) CheckInKeys(ctx context.Context, names []fabric.CheckInKey) (keys []seal.Secret, err error) {
+	secret, err := a.Vault.OpenPeople(ctx, a.Ledger.State())
+	if err != nil {
+		return nil, err
+	}
+	defer secret.Erase()
+	raw := secret.Reveal()
+	defer clear(raw)
+	for _, n := range names {
+		key, err := hkdf.Key(sha256.New, raw, nil, fmt.Sprintf(checkInPurpose, n.Node, n.Epoch), checkInKeySize)
+		if err != nil {
+			return nil, fmt.Errorf("derive a key for check-ins: %w", err)
+		}
+		keys = append(keys, seal.NewSecret(key))
+		clear(key)
+	}
+	return keys, nil
 }

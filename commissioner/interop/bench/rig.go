@@ -88,6 +88,10 @@ func (vault) OpenNetwork(context.Context, *fabric.State, *fabric.Network) (seal.
 	return seal.Secret{}, errNoNetworks
 }
 
+func (vault) OpenPeople(context.Context, *fabric.State) (seal.Secret, error) {
+	return seal.Secret{}, errors.New("nobody")
+}
+
 func (vault) SealNetwork(context.Context, *fabric.State, *fabric.Network, seal.Secret) error {
 	return errNoNetworks
 }
