@@ -79,41 +79,46 @@ func sleepers(t testing.TB, n int) (*Table, []*Cipher) {
 func TestTable(t *testing.T) {
 	table, devices := sleepers(t, 3)
 	now := time.Unix(0, 0)
-	open := func(device int, counter uint32) (refresh bool, err error) {
+	open := func(device int, counter uint32) error {
 		t.Helper()
-		name, m, refresh, err := table.Open(devices[device].Seal(Message{counter, []byte{0x10, 0x27}}), now)
+		name, m, err := table.Open(devices[device].Seal(Message{counter, []byte{0x10, 0x27}}), now)
 		if err == nil && (name != Name{uint64(device), 1} || m.Counter != counter || len(m.Data) != 2) {
 			t.Errorf("%v says %+v", name, m)
 		}
-		return refresh, err
+		return err
 	}
 	for _, c := range []struct {
 		counter uint32
 		err     error
-		refresh bool
 	}{
-		{100, ErrReplay, false}, {101, nil, false}, {101, ErrReplay, false}, {99, nil, true}, // as far ahead as can be
-		{103, nil, false}, {102, nil, false}, {102, ErrReplay, false}, // one overtook another
-		{500, nil, false}, {500, ErrReplay, false}, // it restarted
-		{100 + 1<<31 - 1, nil, false}, {100 + 1<<31, nil, true},
-		{104, nil, false}, // and none of that keeps its next one out
+		{100, ErrReplay}, {101, nil}, {101, ErrReplay}, {99, nil}, // as far ahead as can be
+		{103, nil}, {102, nil}, {102, ErrReplay}, // one overtook another
+		{500, nil}, {500, ErrReplay}, // it restarted
+		{104, nil}, // and none of that keeps its next one out
 	} {
-		if refresh, err := open(1, c.counter); !errors.Is(err, c.err) || refresh != c.refresh {
-			t.Errorf("%d: %v, refresh %v", c.counter, err, refresh)
+		if err := open(1, c.counter); !errors.Is(err, c.err) {
+			t.Errorf("%d: %v", c.counter, err)
 		}
+	}
+	if Spent(100, 100+spent-1) || !Spent(100, 100+spent) || !Spent(1<<31, 0) {
+		t.Error("when a key is spent")
+	}
+	now = now.Add(repeatAfter)
+	if err := open(1, 104); err != nil {
+		t.Errorf("who wrote it before keeps it out: %v", err)
 	}
 	// It is met, and says itself where it is.
 	want := map[Name]Key{{1, 1}: {Cipher: devices[1], Start: 100, Last: 500}}
 	table.Set(want)
 	for counter, want := range map[uint32]error{104: ErrReplay, 105: ErrReplay, 500: ErrReplay, 501: nil} {
-		if _, err := open(1, counter); !errors.Is(err, want) {
+		if err := open(1, counter); !errors.Is(err, want) {
 			t.Errorf("%d: %v", counter, err)
 		}
 	}
-	if _, err := open(0, 101); !errors.Is(err, ErrForeign) || table.Has(Name{0, 1}) || !table.Has(Name{1, 1}) || len(table.next) != ahead+1 {
+	if err := open(0, 101); !errors.Is(err, ErrForeign) || table.Has(Name{0, 1}) || !table.Has(Name{1, 1}) || len(table.next) != ahead+1 {
 		t.Errorf("a key that is gone: %v, %d nonces", err, len(table.next))
 	}
-	if _, _, _, err := new(Table).Open(devices[0].Seal(Message{Counter: 1}), now); !errors.Is(err, ErrForeign) {
+	if _, _, err := new(Table).Open(devices[0].Seal(Message{Counter: 1}), now); !errors.Is(err, ErrForeign) {
 		t.Error(err)
 	}
 }
@@ -126,21 +131,21 @@ func TestForged(t *testing.T) {
 	tried := func() int { return mostTries - int(table.tries) }
 	for i := range 100_000 {
 		binary.BigEndian.PutUint64(forged, uint64(i))
-		if _, _, _, err := table.Open(forged, now); !errors.Is(err, ErrForeign) {
+		if _, _, err := table.Open(forged, now); !errors.Is(err, ErrForeign) {
 			t.Fatal(err)
 		}
 	}
 	if tried() > mostTries {
 		t.Errorf("%d keys were tried", tried())
 	}
-	if _, _, _, err := table.Open(devices[7].Seal(Message{Counter: 200}), now); !errors.Is(err, ErrForeign) {
+	if _, _, err := table.Open(devices[7].Seal(Message{Counter: 200}), now); !errors.Is(err, ErrForeign) {
 		t.Errorf("there were tries left: %v", err)
 	}
-	if name, _, _, err := table.Open(devices[7].Seal(Message{Counter: 101}), now); err != nil || name.Node != 7 {
+	if name, _, err := table.Open(devices[7].Seal(Message{Counter: 101}), now); err != nil || name.Node != 7 {
 		t.Errorf("the next message is kept out: %v", err)
 	}
 	now = now.Add(time.Second)
-	if name, _, _, err := table.Open(devices[7].Seal(Message{Counter: 200}), now); err != nil || name.Node != 7 {
+	if name, _, err := table.Open(devices[7].Seal(Message{Counter: 200}), now); err != nil || name.Node != 7 {
 		t.Errorf("a second later: %v", err)
 	}
 }
@@ -169,7 +174,7 @@ func FuzzOpen(f *testing.F) {
 		if len(m.Data) > maxData {
 			t.Errorf("%d octets", len(m.Data))
 		}
-		if name, _, _, again := table.Open(b, time.Unix(0, 0)); again == nil && (err != nil || name.Node != 1) && name.Node != 0 {
+		if name, _, again := table.Open(b, time.Unix(0, 0)); again == nil && (err != nil || name.Node != 1) && name.Node != 0 {
 			t.Errorf("%x is taken for %v's: %v", b, name, err)
 		}
 	})

@@ -12,16 +12,22 @@ const (
 	// that nobody got, and still be found at once.
 	ahead = 32
 	// recent is how many messages of a device are remembered that were taken
-	// since it was last met.
-	recent = 8
+	// since it was last met, and repeatAfter for how long.
+	recent      = 8
+	repeatAfter = 10 * time.Second
 	// Keys tried per second for messages that are not found at once, all
 	// together; and how many may be tried in a row. One takes some 2 µs.
 	triesPerSecond = 4000
 	mostTries      = 2 * triesPerSecond
 )
 
-// refreshOffset is how far the counter may go with one key (4.22.3.4.1).
-const refreshOffset = 1 << 31
+// spent is how far the counter may go with one key (4.22.3.4.1).
+const spent = 1 << 31
+
+// Spent reports whether a key is to be replaced: the counter has come so far
+// since the device got it that what is new could soon not be told from what is
+// old.
+func Spent(start, last uint32) bool { return last-start >= spent }
 
 // ErrReplay says that the message, or a later one, was taken before.
 var ErrReplay = errors.New("checkin: it came before")
@@ -50,7 +56,12 @@ type Table struct {
 type known struct {
 	Key
 	nonces map[uint32][nonceSize]byte // in Table.next
-	taken  []uint32                   // after Last, oldest first
+	taken  []taken                    // after Last, oldest first
+}
+
+type taken struct {
+	counter uint32
+	at      time.Time
 }
 
 // Set makes want, whatever follows from the trust state and what devices said,
@@ -107,13 +118,13 @@ func (t *Table) expect(name Name, k *known) {
 	}
 }
 
-// Open tells whose message it is. It takes each only once, and after what the
-// device itself said of its counter: what is taken here says nothing of that,
-// so that who stole a key cannot have the device's own messages refused. refresh
-// says that the key has been used for long enough.
-func (t *Table) Open(b []byte, now time.Time) (name Name, m Message, refresh bool, err error) {
+// Open tells whose message it is. It takes none that is not after what the device
+// itself said of its counter, and each only once in a while: what is taken says
+// nothing of the counter, so that who stole a key cannot have the device's own
+// messages refused.
+func (t *Table) Open(b []byte, now time.Time) (name Name, m Message, err error) {
 	if !sized(b) {
-		return name, m, false, ErrForeign
+		return name, m, ErrForeign
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -126,21 +137,20 @@ func (t *Table) Open(b []byte, now time.Time) (name Name, m Message, refresh boo
 		k = t.keys[name]
 	}
 	if err != nil {
-		return name, m, false, err
+		return name, m, err
 	}
-	offset := m.Counter - k.Start
-	if offset <= k.Last-k.Start {
-		return name, m, false, ErrReplay
+	if m.Counter-k.Start <= k.Last-k.Start {
+		return name, m, ErrReplay
 	}
-	for _, c := range k.taken {
-		if c == m.Counter {
-			return name, m, false, ErrReplay
+	for _, t := range k.taken {
+		if t.counter == m.Counter && now.Sub(t.at) < repeatAfter {
+			return name, m, ErrReplay
 		}
 	}
-	if k.taken = append(k.taken, m.Counter); len(k.taken) > recent {
+	if k.taken = append(k.taken, taken{m.Counter, now}); len(k.taken) > recent {
 		k.taken = k.taken[1:]
 	}
-	return name, m, offset >= refreshOffset, nil
+	return name, m, nil
 }
 
 // try tries all keys, as long as there are tries left: a device may have
