@@ -85,6 +85,9 @@ func (n *Node) whole() Change {
 	if c.Full {
 		c.Heard = n.Heard.UnixMilli()
 	}
+	if !n.Awake.IsZero() {
+		c.Awake = n.Awake.UnixMilli()
+	}
 	for p, v := range n.Values {
 		c.Values = append(c.Values, Value{p, v})
 	}

@@ -43,6 +43,7 @@ type Node struct {
 	Available bool
 	Since     time.Time // of what Available says
 	Heard     time.Time // when it last said all it has; zero: never
+	Awake     time.Time // when it was last seen awake, of a device that sleeps long; else zero
 	Values    map[Path]tlv.Raw
 }
 
@@ -64,6 +65,7 @@ type Change struct {
 	Values    []Value `cbor:"3,keyasint,omitempty"`
 	Event     *Event  `cbor:"4,keyasint,omitempty"`
 	Heard     int64   `cbor:"5,keyasint,omitempty"` // Unix ms; of a full one
+	Awake     int64   `cbor:"6,keyasint,omitempty"` // Unix ms
 	removed   bool    // the device has left the home
 	came      []interaction.EndpointID
 	went      []interaction.EndpointID
@@ -178,7 +180,16 @@ func (s *Store) take(c Change) (told Change, ok bool) {
 	if c.Available != nil && (*c.Available != was.Available || was.Since.IsZero()) {
 		next.Available, next.Since, told.Available = *c.Available, s.now(), c.Available
 	}
-	if !told.Full && told.Available == nil && len(told.Values) == 0 && told.Event == nil {
+	if c.Awake != 0 {
+		awake, now := time.UnixMilli(c.Awake), s.now()
+		if awake.After(now) { // another gateway's clock
+			awake = now
+		}
+		if awake.After(was.Awake) {
+			next.Awake, told.Awake = awake, awake.UnixMilli()
+		}
+	}
+	if !told.Full && told.Available == nil && told.Awake == 0 && len(told.Values) == 0 && told.Event == nil {
 		return told, false
 	}
 	s.nodes[c.Node], s.dirty = &next, true

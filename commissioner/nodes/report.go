@@ -45,3 +45,12 @@ func (s *Store) Away(n cert.NodeID) {
 	no := false
 	s.Apply(Change{Node: n, Available: &no})
 }
+
+// Woke notes that a device that sleeps long is awake.
+func (s *Store) Woke(n cert.NodeID) { s.Apply(Change{Node: n, Awake: s.now().UnixMilli()}) }
+
+// Sleeps notes that a device is as available as one can be that sleeps.
+func (s *Store) Sleeps(n cert.NodeID) {
+	yes := true
+	s.Apply(Change{Node: n, Available: &yes})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/commissioner/matter/exchange"
@@ -27,6 +28,7 @@ type Subscription struct {
 
 	turn  chan struct{} // holds one while a report is taken in: one at a time
 	alive *time.Timer
+	heard atomic.Int64 // Unix ns
 	once  sync.Once
 	done  chan struct{}
 	err   error
@@ -37,6 +39,9 @@ func (s *Subscription) ID() uint32 { return s.key.id }
 
 // MaxInterval is how long the device may be silent.
 func (s *Subscription) MaxInterval() time.Duration { return s.max }
+
+// Heard is when the device last reported, be it nothing.
+func (s *Subscription) Heard() time.Time { return time.Unix(0, s.heard.Load()) }
 
 // Done is closed when the subscription has ended; Err then says why.
 func (s *Subscription) Done() <-chan struct{} { return s.done }
@@ -111,6 +116,7 @@ func (e *Engine) Subscribe(ctx context.Context, s *exchange.Session, req Subscri
 	}
 	sub.max = time.Duration(resp.MaxInterval) * time.Second
 	deliver(a.done())
+	sub.heard.Store(e.m.Now().UnixNano())
 	sub.alive = time.AfterFunc(sub.patience(), func() { sub.end(ErrSilent) })
 	go func() {
 		select {
@@ -187,6 +193,7 @@ func (e *Engine) reported(ctx context.Context, d dialogue, body []byte) {
 	default:
 	}
 	sub.alive.Reset(sub.patience())
+	sub.heard.Store(e.m.Now().UnixNano())
 	if report := a.done(); len(report.Attributes)+len(report.Events) > 0 {
 		sub.deliver(report)
 	}
