@@ -71,6 +71,8 @@ const (
 	CodeMoveDoubt       Code = "move-in-doubt"
 	CodeNotLeft         Code = "former-fabric-kept"
 	CodeIPKKept         Code = "identity-key-kept"
+	CodeAsleep          Code = "device-asleep"
+	CodeNoCheckIn       Code = "device-never-checks-in"
 	CodeInternal        Code = "internal"
 	CodeInvalidArgument Code = "argument-invalid"
 )
@@ -129,6 +131,8 @@ var explanations = map[Code]struct{ message, remedy string }{
 	CodeMoveDoubt:              {"the device may be on the home's new fabric, and does not answer there yet", "wait a quarter of an hour: it is tried again"},
 	CodeNotLeft:                {"the device keeps the home's former fabric", "it is tried again; if it stays so, reset the device and pair it again"},
 	CodeIPKKept:                {"the device keeps the identity protection key of before, which is printed in the Matter SDK's source", "it works, and whoever listens can tell that it is this device; it is tried again with other software, and a device that is reset and paired anew has the home's key"},
+	CodeAsleep:                 {"the device sleeps", "it can be reached when it wakes up by itself, or when its button is pressed; then try again"},
+	CodeNoCheckIn:              {"the device does not sleep for long, or tells nobody when it wakes up", "nothing needs to be done: it is reached as it is"},
 	CodeInternal:               {"the gateway failed", "look at its log"},
 	Code(fabric.CodeStopped):   {"the roll-out has stopped", "see why (gatehouse firmware rollout), then begin it again"},
 	Code(fabric.CodeNoRollout): {"this image is not being rolled out", "see `gatehouse firmware rollout`"},

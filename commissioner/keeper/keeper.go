@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"gatehouse/commissioner"
+	"gatehouse/commissioner/matter/checkin"
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/commissioner/matter/message"
 	"gatehouse/commissioner/matter/securechannel"
 	"gatehouse/commissioner/nodes"
 	"gatehouse/fabric"
@@ -36,6 +38,7 @@ type Keeper struct {
 	Nodes *nodes.Store
 
 	own     owning
+	sleep   sleeping
 	updates *Updates // nil: it updates nothing
 
 	mu    sync.Mutex
@@ -52,9 +55,12 @@ type slot struct {
 
 // New is a Keeper of the devices that c admits.
 func New(c *commissioner.Commissioner) *Keeper {
-	return &Keeper{c: c, Nodes: nodes.New(c.Now), slots: make(map[cert.NodeID]*slot), own: owning{ends: make(map[cert.NodeID]context.CancelFunc),
+	k := &Keeper{c: c, Nodes: nodes.New(c.Now), slots: make(map[cert.NodeID]*slot), own: owning{ends: make(map[cert.NodeID]context.CancelFunc),
 		health: make(map[cert.NodeID]Health), moves: make(map[cert.NodeID]*Straggler), software: make(map[cert.NodeID]software),
-		events: make(map[cert.NodeID]uint64), grown: make(map[cert.NodeID]bool), kept: make(map[cert.NodeID]keptIPK), meet: make(chan struct{}, atOnce), came: make(chan struct{}, 1)}}
+		events: make(map[cert.NodeID]uint64), grown: make(map[cert.NodeID]bool), kept: make(map[cert.NodeID]keptIPK), meet: make(chan struct{}, atOnce), came: make(chan struct{}, 1)},
+		sleep: sleeping{ciphers: make(map[checkin.Name]*checkin.Cipher), passing: make(map[cert.NodeID]bool), woke: make(map[cert.NodeID]chan struct{}), naps: make(map[cert.NodeID]*nap)}}
+	c.Manager.Overhear(message.SecureChannel, checkin.Opcode, k.overheard)
+	return k
 }
 
 // Adopt keeps the session with which a device was admitted.
@@ -201,6 +207,9 @@ func (k *Keeper) do(ctx context.Context, n cert.NodeID, effects bool, f func(*ex
 		unheard := errors.Is(err, exchange.ErrNoAck) || errors.Is(err, exchange.ErrClosed)
 		unanswered := errors.Is(err, exchange.ErrTimeout)
 		if unheard || unanswered {
+			if k.subscribed(n) && k.napping(n) {
+				return commissioner.Fail(commissioner.CodeAsleep, err) // what there is with it is good when it wakes up
+			}
 			k.drop(n, s)
 		}
 		if try > 0 || ctx.Err() != nil || !unheard && (effects || !unanswered) {

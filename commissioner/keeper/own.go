@@ -28,7 +28,8 @@ const (
 
 // Health is how a device that this gateway owns fares.
 type Health struct {
-	Reachable bool
+	Reachable bool                  // or asleep, as it should be
+	Asleep    bool                  // and not met since it woke up last
 	Since     time.Time             // of what Reachable says
 	Failure   *commissioner.Failure // why it is not reachable
 }
@@ -65,6 +66,7 @@ func (k *Keeper) Own(ctx context.Context, inTouch func() bool) {
 	}()
 	ticker := time.NewTicker(ownEvery)
 	defer ticker.Stop()
+	wg.Go(func() { k.keepTable(ctx) })
 	for ctx.Err() == nil {
 		k.adjust(ctx, &wg, inTouch())
 		select {
@@ -93,6 +95,7 @@ func (k *Keeper) adjust(ctx context.Context, wg *sync.WaitGroup, inTouch bool) {
 			delete(k.own.software, n)
 			delete(k.own.events, n)
 			delete(k.own.kept, n)
+			k.wakeless(n)
 		}
 	}
 	for n, d := range devices {
@@ -137,7 +140,17 @@ func (k *Keeper) lookAfter(ctx context.Context, n cert.NodeID) {
 			wait = firstRetry / 2
 			continue
 		}
-		if err != nil && ctx.Err() == nil {
+		if errors.Is(err, errWoke) {
+			k.leave(n) // it has nothing of that any more
+			wait = firstRetry / 2
+			continue
+		}
+		pause := wait/2 + rand.N(wait/2) // not all at the same moment
+		if at, sleeps := k.overdue(n); err != nil && ctx.Err() == nil && sleeps {
+			k.setHealth(ctx, n, Health{Reachable: true, Asleep: true})
+			k.Nodes.Sleeps(n)
+			pause, wait = at.Sub(k.c.Now()), firstRetry
+		} else if err != nil && ctx.Err() == nil {
 			if k.updates != nil {
 				k.updates.absent(ctx, n)
 			}
@@ -148,7 +161,10 @@ func (k *Keeper) lookAfter(ctx context.Context, n cert.NodeID) {
 			wait = firstRetry // it was there for a while
 		}
 		select {
-		case <-time.After(wait/2 + rand.N(wait/2)): // not all at the same moment
+		case <-time.After(pause):
+		case <-k.wokeUp(n):
+			k.leave(n) // it has nothing of that any more
+			wait = firstRetry / 2
 		case <-ctx.Done():
 		}
 	}
@@ -166,19 +182,23 @@ func (k *Keeper) follow(ctx context.Context, n cert.NodeID) error {
 	}
 	defer sub.Close()
 	k.setHealth(ctx, n, Health{Reachable: true})
+	k.met(n)
+	met, heard, long := k.c.Now(), sub.Heard(), k.sleepsLong(n)
 	ticker := time.NewTicker(mendEvery)
 	defer ticker.Stop()
 	for {
-		if k.adopt(ctx, n) || k.renew(ctx, n) || k.move(ctx, n) { // of a renewal in doubt, nothing comes before its end
-			return errMoved
+		if now := sub.Heard(); now.After(heard) {
+			heard = now
+			k.noteAwake(n)
 		}
-		if k.administered(n) {
-			k.settle(ctx, n)
-		}
-		if k.hasGrown(n) {
+		if !k.napping(n) && k.tend(ctx, n) || k.sleepsLong(n) != long { // which agrees to other intervals
 			return errMoved
 		}
 		select {
+		case <-k.wokeUp(n):
+			if k.c.Now().Sub(met) > meetOnce {
+				return errWoke
+			}
 		case <-sub.Done():
 			return sub.Err()
 		case <-ticker.C:
@@ -186,6 +206,23 @@ func (k *Keeper) follow(ctx context.Context, n cert.NodeID) error {
 			return nil
 		}
 	}
+}
+
+// tend does what is to be done with a device that answers. It reports whether
+// it is to be met anew.
+func (k *Keeper) tend(ctx context.Context, n cert.NodeID) (anew bool) {
+	if k.adopt(ctx, n) || k.renew(ctx, n) || k.move(ctx, n) { // of a renewal in doubt, nothing comes before its end
+		return true
+	}
+	if k.administered(n) {
+		k.settle(ctx, n)
+		if err := k.settleCheckIn(ctx, n); errors.Is(err, errMoved) {
+			return true
+		} else if err != nil {
+			k.c.Log.Info("a device is not told yet whether to check in", "device", n, "err", err)
+		}
+	}
+	return k.hasGrown(n)
 }
 
 // settle brings what a device may do, and what it runs, in line with what the
