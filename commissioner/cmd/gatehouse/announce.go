@@ -17,9 +17,10 @@ const announceAgain = 5 * time.Second
 
 // announce makes the gateway known as a node of the home's fabric, as soon as
 // it knows which that is, and of the former one as long as there is one.
-// Devices find their administrator by this, and gateways each other.
+// Devices find their administrator by this, and gateways each other. The one
+// that leads is also the node that devices check in with.
 func (g *gateway) announce(ctx context.Context, discovery *dnssd.Conn, port uint16) error {
-	changed, announced := g.Watch(ctx), make(map[uint64]*dnssd.Registration)
+	changed, announced := g.Watch(ctx), make(map[announcement]*dnssd.Registration)
 	if err := g.announceOn(ctx, discovery, port, announced); err != nil {
 		return err
 	}
@@ -42,28 +43,41 @@ func (g *gateway) announce(ctx context.Context, discovery *dnssd.Conn, port uint
 	return nil
 }
 
+// announcement is a node on a compressed fabric.
+type announcement struct {
+	fabric uint64
+	node   cert.NodeID
+}
+
 // announceOn brings what is announced in line with the home's fabrics.
-func (g *gateway) announceOn(ctx context.Context, discovery *dnssd.Conn, port uint16, announced map[uint64]*dnssd.Registration) error {
+func (g *gateway) announceOn(ctx context.Context, discovery *dnssd.Conn, port uint16, announced map[announcement]*dnssd.Registration) error {
 	fabrics, err := g.fabrics()
 	if err != nil {
 		return err
 	}
 	g.neighbors.fabrics.Store(&fabrics)
-	present := make(map[uint64]bool)
+	nodes := []cert.NodeID{g.Node}
+	if g.Leads() && g.State().CheckInsIn() {
+		nodes = append(nodes, fabric.CheckInNode)
+	}
+	present := make(map[announcement]bool)
 	for _, f := range fabrics {
-		if present[f] = true; announced[f] != nil {
-			continue
-		}
-		self := dnssd.OperationalService(radio.Advertisement{CompressedFabric: f, Node: uint64(g.Node)}, port)
-		if announced[f], err = discovery.Advertise(ctx, self); err != nil {
-			delete(announced, f)
-			return fmt.Errorf("advertise the gateway: %w", err)
+		for _, n := range nodes {
+			a := announcement{f, n}
+			if present[a] = true; announced[a] != nil {
+				continue
+			}
+			service := dnssd.OperationalService(radio.Advertisement{CompressedFabric: f, Node: uint64(n)}, port)
+			if announced[a], err = discovery.Advertise(ctx, service); err != nil {
+				delete(announced, a)
+				return fmt.Errorf("advertise the gateway: %w", err)
+			}
 		}
 	}
-	for f, ad := range announced {
-		if !present[f] {
+	for a, ad := range announced {
+		if !present[a] {
 			ad.Close()
-			delete(announced, f)
+			delete(announced, a)
 		}
 	}
 	return nil

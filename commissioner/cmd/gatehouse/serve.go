@@ -185,6 +185,7 @@ func (c *serveCmd) run(ctx context.Context, g *globals, gateway *gateway, front 
 		Identities: gateway.identities}
 	responder.Register()
 	p.C, p.K, p.M, p.L = com, keeper.New(com), gateway.Member, known
+	gateway.handOver(p.K)
 	p.U = p.K.Update(known)
 	provider := &ota.Provider{Updates: p.U, Now: clock, Log: log}
 	p.Cameras = &webrtc.Requestor{Belongs: com.Belongs, Now: clock, Log: log}
