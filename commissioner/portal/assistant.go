@@ -35,7 +35,7 @@ type assistant struct{ p *Portal }
 // page could have a browser send it.
 func (p *Portal) HomeAssistant(version string, random io.Reader) (*hass.Server, http.Handler) {
 	a := &assistant{p}
-	cfg := hass.Config{Home: a, Pairing: a, Networks: assistantNetworks{a}, Updates: a, Mesh: a, Labels: a, Vendors: p.vendors, Version: version, Now: p.now, Random: random, Log: p.Log}
+	cfg := hass.Config{Home: a, Pairing: a, Networks: assistantNetworks{a}, Updates: a, Mesh: a, Labels: a, Sleepers: a, Vendors: p.vendors, Version: version, Now: p.now, Random: random, Log: p.Log}
 	if p.Cameras != nil {
 		cfg.Cameras = assistantCameras{p, p.Cameras}
 	}
@@ -256,4 +256,14 @@ func (a *assistant) Ping(ctx context.Context, n cert.NodeID, attempts int) (map[
 		result[addr] = answers
 	}
 	return result, nil
+}
+
+func (a *assistant) Sleeper(n cert.NodeID) hass.Sleeper { return hass.Sleeper(a.p.K.Sleeper(n)) }
+
+func (a *assistant) Register(ctx context.Context, n cert.NodeID) error {
+	return a.p.K.RegisterCheckIn(ctx, n)
+}
+
+func (a *assistant) Unregister(ctx context.Context, n cert.NodeID, force bool) error {
+	return a.p.K.UnregisterCheckIn(ctx, n, force)
 }

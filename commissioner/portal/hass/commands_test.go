@@ -212,7 +212,8 @@ func TestAbsent(t *testing.T) {
 	c := r.dial(hass.Administer)
 	for name, code := range map[string]hass.Code{"discover": hass.Unknown, "commission_with_code": hass.Unknown, "commission_on_network": hass.Unknown, "open_commissioning_window": hass.Unknown,
 		"set_wifi_credentials": hass.Unknown, "set_thread_dataset": hass.Unknown, "remove_wifi_credentials": hass.Unknown, "remove_thread_dataset": hass.Unknown,
-		"check_node_update": hass.UpdateCheck, "update_node": hass.UpdateFailed, "initiate_ota_upload": hass.UploadFailed, "set_loglevel": hass.Unknown} {
+		"check_node_update": hass.UpdateCheck, "update_node": hass.UpdateFailed, "initiate_ota_upload": hass.UploadFailed, "set_loglevel": hass.Unknown,
+		"register_icd": hass.Unknown, "resync_icd": hass.Unknown} {
 		c.refused(name, arguments[name], code, "this gateway")
 	}
 	for _, name := range []string{"get_vendor_names", "get_all_credentials", "get_fabric_label", "set_default_fabric_label", "get_loglevel", "get_thread_border_routers", "get_matter_fabrics"} {

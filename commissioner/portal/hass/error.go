@@ -26,6 +26,9 @@ const (
 	UpdateCheck      Code = 10
 	UpdateFailed     Code = 11
 	UploadFailed     Code = 101
+
+	// OtherAdministrators has JSON for details.
+	OtherAdministrators Code = 100
 )
 
 // Error is an error as a client is told it.
@@ -54,6 +57,7 @@ var codes = map[commissioner.Code]Code{
 	commissioner.CodeUnknownDevice:   NotExists,
 	commissioner.CodeUnreachable:     NotResolving,
 	commissioner.CodeTime:            NotResolving,
+	commissioner.CodeAsleep:          NotReady,
 	commissioner.CodeInvalidArgument: InvalidArguments,
 	commissioner.CodeDeviceStatus:    SDKStack,
 	commissioner.CodeProtocol:        SDKStack,

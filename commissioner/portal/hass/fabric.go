@@ -31,23 +31,32 @@ func shorten(s string, n int) string {
 	return s
 }
 
-func (s *Server) fabrics(ctx context.Context, c *call) (result, error) {
-	n, err := s.node(c)
-	if err != nil {
-		return nil, err
-	}
+// fabricOn is a fabric that a node is on.
+type fabricOn struct {
+	Vendor uint16        `tlv:"2"`
+	Fabric cert.FabricID `tlv:"3"`
+	Node   cert.NodeID   `tlv:"4"`
+	Label  string        `tlv:"5"`
+	Index  uint8         `tlv:"254"`
+}
+
+// fabricsOf asks a node for all that it is on.
+func (s *Server) fabricsOf(ctx context.Context, n *Node) (found []fabricOn, err error) {
 	path := interaction.Attribute(datamodel.RootEndpoint, datamodel.OperationalCredentials, fabricsAttribute)
 	report, err := s.Home.Read(ctx, n.ID, interaction.ReadRequest{Attributes: []interaction.AttributePath{path}})
 	if err != nil {
 		return nil, err
 	}
-	var found []struct {
-		Vendor uint16        `tlv:"2"`
-		Fabric cert.FabricID `tlv:"3"`
-		Label  string        `tlv:"5"`
-		Index  uint8         `tlv:"254"`
+	return found, report.Decode(path, &found)
+}
+
+func (s *Server) fabrics(ctx context.Context, c *call) (result, error) {
+	n, err := s.node(c)
+	if err != nil {
+		return nil, err
 	}
-	if err := report.Decode(path, &found); err != nil {
+	found, err := s.fabricsOf(ctx, n)
+	if err != nil {
 		return nil, err
 	}
 	type member struct {

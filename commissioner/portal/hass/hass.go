@@ -44,6 +44,7 @@ type Config struct {
 	Mesh     Mesh     // may be nil
 	Cameras  Cameras  // may be nil
 	Labels   Labels   // may be nil
+	Sleepers Sleepers // may be nil
 	// Vendors names vendors, all that are known where no ids are given; may be
 	// nil.
 	Vendors func(ids []uint16) map[uint16]string

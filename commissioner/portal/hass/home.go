@@ -282,6 +282,25 @@ type Diagnostics struct {
 	Partial       string      `json:"partialReason,omitempty"`
 }
 
+// Sleepers are the devices that may sleep for long: they tell those that are
+// registered when they wake up.
+type Sleepers interface {
+	// Sleeper costs little, and asks nobody.
+	Sleeper(n cert.NodeID) Sleeper
+	// Register registers the home, or anew. A Failure that the device sleeps says
+	// that it is done when it wakes up.
+	Register(ctx context.Context, n cert.NodeID) error
+	// Unregister ends it; force: even if the device cannot be told.
+	Unregister(ctx context.Context, n cert.NodeID, force bool) error
+}
+
+// Sleeper is how a device stands with the home.
+type Sleeper struct {
+	Registered bool
+	Awake      bool
+	Expected   time.Time // when it is heard next, at the latest; zero: not known
+}
+
 // Labels is what the home's fabric is called on devices.
 type Labels interface {
 	Label() string

@@ -53,19 +53,20 @@ type Home struct {
 	networks []hass.Network
 	label    string
 	windows  int
+	sleepers map[cert.NodeID]*sleeper
 	slow     func(cert.NodeID) // called before a device is asked anything, and with 0 before an image is stored
 }
 
 // New is a home with one device that waits to be paired.
 func New(now func() time.Time) *Home {
-	h := &Home{Now: now, Waiting: 1, nodes: make(map[cert.NodeID]*device), watchers: make(map[int]func(hass.Change)), next: 1, label: "Home"}
+	h := &Home{Now: now, Waiting: 1, nodes: make(map[cert.NodeID]*device), sleepers: make(map[cert.NodeID]*sleeper), watchers: make(map[int]func(hass.Change)), next: 1, label: "Home"}
 	h.Cameras = &Cameras{Home: h}
 	return h
 }
 
 // Config is what a Server of this home is made of.
 func (h *Home) Config() hass.Config {
-	return hass.Config{Home: h, Pairing: h, Networks: (*networks)(h), Updates: (*updates)(h), Labels: (*labels)(h), Cameras: h.Cameras, Vendors: Vendors, Version: "0.0.0-test", Now: h.Now}
+	return hass.Config{Home: h, Pairing: h, Networks: (*networks)(h), Updates: (*updates)(h), Labels: (*labels)(h), Cameras: h.Cameras, Sleepers: (*sleepers)(h), Vendors: Vendors, Version: "0.0.0-test", Now: h.Now}
 }
 
 // Vendors names the test vendors and as many others as a real table would.
