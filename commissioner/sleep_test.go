@@ -246,6 +246,24 @@ func TestForgetfulSleeper(t *testing.T) {
 	})
 }
 
+// TestFullSleeper: a device that has room for nobody else is not asked for ever.
+func TestFullSleeper(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSleepers(t, "")
+		defer func() { s.end() }()
+		for n := range uint64(2) {
+			r, err := s.k.Invoke(t.Context(), s.light, 0, interaction.Invocation{Path: interaction.Command(0, datamodel.ICDManagement, datamodel.RegisterClientID),
+				Fields: &datamodel.RegisterClient{CheckInNode: 7 + n, Subject: 7, Key: make([]byte, 16)}})
+			s.check(err)
+			s.check(r.Err)
+		}
+		err := s.k.RegisterCheckIn(t.Context(), s.light)
+		if status, ok := interaction.StatusOf(err); !ok || status != interaction.ResourceExhausted || s.checkIn() != nil {
+			t.Errorf("%v, and it is %+v", err, s.checkIn())
+		}
+	})
+}
+
 // TestForgedCheckIns: what nobody with the key wrote wakes nobody, what was
 // written before neither, and who has the key can silence no device.
 func TestForgedCheckIns(t *testing.T) {

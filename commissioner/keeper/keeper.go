@@ -197,6 +197,9 @@ func (k *Keeper) do(ctx context.Context, n cert.NodeID, effects bool, f func(*ex
 	defer k.rest(n)
 	for try := 0; ; try++ {
 		s, err := k.session(ctx, n)
+		if err != nil && k.napping(n) {
+			return commissioner.Fail(commissioner.CodeAsleep, err)
+		}
 		if err != nil {
 			return err
 		}

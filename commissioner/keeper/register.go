@@ -30,7 +30,14 @@ func (k *Keeper) RegisterCheckIn(ctx context.Context, n cert.NodeID) error {
 	if err != nil {
 		return err
 	}
-	return k.register(ctx, d)
+	err = k.register(ctx, d)
+	if _, refused := interaction.StatusOf(err); refused && d.CheckIn.Before == 0 {
+		// It has no key, and is not asked for ever.
+		if _, undo := k.setCheckIn(ctx, fabric.SetCheckIn{Node: n}); undo != nil {
+			return errors.Join(err, undo)
+		}
+	}
+	return err
 }
 
 // UnregisterCheckIn has a device no longer do so. One that cannot be told now is

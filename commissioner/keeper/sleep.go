@@ -279,6 +279,10 @@ func (k *Keeper) checksIn(n cert.NodeID) bool {
 // cadence is how a device sleeps, as it said.
 type cadence struct{ idle, active time.Duration }
 
+// patience is how long a device that was awake may be silent: it may hold on to
+// another gateway's subscription for as long as it sleeps once.
+func (c cadence) patience() time.Duration { return 2*c.idle + c.active + sleepSlack }
+
 func (k *Keeper) cadence(n cert.NodeID) cadence {
 	said, _ := k.Nodes.Get(n)
 	var idle, active uint32
@@ -321,11 +325,12 @@ func (k *Keeper) subscribed(n cert.NodeID) bool {
 	return ok && h.Reachable && !h.Asleep
 }
 
-// napping reports whether a device with a subscription sleeps now: what it is
-// asked for waits.
+// napping reports whether a device sleeps now, as it should: what it is asked for
+// waits.
 func (k *Keeper) napping(n cert.NodeID) bool {
 	said, _ := k.Nodes.Get(n)
-	return k.maySleep(n) && k.c.Now().Sub(said.Awake) > k.cadence(n).active
+	c, away := k.cadence(n), k.c.Now().Sub(said.Awake)
+	return k.maySleep(n) && away > c.active && away <= c.patience()
 }
 
 // maySleep reports whether a device may have a registration, so that it sleeps
@@ -336,8 +341,7 @@ func (k *Keeper) maySleep(n cert.NodeID) bool {
 }
 
 // overdue is when a device that does not answer, and checks in, should have
-// done so at the latest: it may hold on to another gateway's subscription for
-// as long as it sleeps once.
+// done so at the latest.
 func (k *Keeper) overdue(n cert.NodeID) (at time.Time, sleeps bool) {
 	if !k.maySleep(n) {
 		return at, false
@@ -349,8 +353,7 @@ func (k *Keeper) overdue(n cert.NodeID) (at time.Time, sleeps bool) {
 	if said.Awake.After(since) {
 		since = said.Awake
 	}
-	c := k.cadence(n)
-	at = since.Add(2*c.idle + c.active + sleepSlack)
+	at = since.Add(k.cadence(n).patience())
 	return at, k.c.Now().Before(at)
 }
 
