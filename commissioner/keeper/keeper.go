@@ -205,6 +205,7 @@ func (k *Keeper) do(ctx context.Context, n cert.NodeID, effects bool, f func(*ex
 		}
 		err = f(s)
 		if err == nil {
+			k.noteAwake(n)
 			return nil
 		}
 		unheard := errors.Is(err, exchange.ErrNoAck) || errors.Is(err, exchange.ErrClosed)
