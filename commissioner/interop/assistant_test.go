@@ -56,7 +56,7 @@ func TestGatewayHomeAssistant(t *testing.T) {
 	n := network(t)
 	g, err := host(t, n, "gate").ServeWith("--https", ":8443").Gateway(ctx, gatehouseBin)
 	check(t, err)
-	lights, err := host(t, n, "light").Lights(ctx, lab.LightConfig{Name: "light", Count: 1, Discriminator: 3840})
+	lights, err := host(t, n, "light").Lights(ctx, lab.LightConfig{Name: "light", Count: 1, Discriminator: 3840, Sleepy: true})
 	check(t, err)
 	a := assist(t, ctx, g)
 	dir, err := lab.Dir()

@@ -199,6 +199,20 @@ async def pairing(s, state):
     state["has"] = data.attributes
 
 
+async def sleeping(s, node, icd):
+    check(icd.lit_supported and not icd.registered and icd.operating_mode == "SIT" and icd.available, icd)
+    check((await s.client.register_icd(node)).registered)
+    while (icd := await s.client.get_icd_state(node)).operating_mode != "LIT":
+        await asyncio.sleep(0.1)
+    check(icd.registered and icd.awake and icd.available and icd.next_expected_checkin > 0, icd)
+    await s.client.resync_icd(node)
+    check((await s.client.get_icd_state(node)).registered)
+    check(not (await s.client.unregister_icd(node)).registered)
+    while (icd := await s.client.get_icd_state(node)).operating_mode != "SIT":
+        await asyncio.sleep(0.1)
+    check(not icd.registered and icd.next_expected_checkin is None, icd)
+
+
 async def about(s, state):
     node = state["node"]
     addresses = await s.client.get_node_ip_addresses(node, prefer_cache=False, scoped=False)
@@ -209,8 +223,11 @@ async def about(s, state):
     listed = await s.client.send_command("get_matter_fabrics", node_id=node)
     check({f["fabric_id"] for f in listed} == {f.fabric_id for f in fabrics}, listed)
     icd = await s.client.get_icd_state(node)
-    check(not icd.supported and icd.operating_mode is None, icd)
-    check(not (await s.client.unregister_icd(node)).registered)
+    if icd.supported:
+        await sleeping(s, node, icd)
+    else:
+        check(icd.operating_mode is None and not icd.lit_supported, icd)
+        check(not (await s.client.unregister_icd(node)).registered)
     diagnostics = await s.client.node_diagnostics(node)
     check(diagnostics.node_id == node and diagnostics.active_fabric_index == 1, diagnostics)
 

@@ -41,6 +41,7 @@ type LightConfig struct {
 	Discriminator int // of the first
 	Rich          bool
 	Updatable     bool // over the air
+	Sleepy        bool // may sleep for long, as it says
 }
 
 // firstPort and firstPasscode are those of each process's first light.
@@ -58,6 +59,9 @@ func (h *Host) Lights(ctx context.Context, cfg LightConfig) ([]*Light, error) {
 	}
 	if cfg.Updatable {
 		args = append(args, "--updatable")
+	}
+	if cfg.Sleepy {
+		args = append(args, "--sleepy")
 	}
 	p, err := h.matterjs(cfg.Name, "light.mjs", args...)
 	if err != nil {

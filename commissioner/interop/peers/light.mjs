@@ -1,10 +1,11 @@
 // One or several matter.js lights in one process.
 //
-//     node light.mjs [--count 1] [--name light] [--discriminator 3840] [--passcode 20202021] [--port 5540] [--rich] [--updatable]
+//     node light.mjs [--count 1] [--name light] [--discriminator 3840] [--passcode 20202021] [--port 5540] [--rich] [--updatable] [--sleepy]
 //
 // The n-th light has the discriminator, the passcode and the port after those
 // of the one before. --rich adds endpoints, for longer reports; --updatable has
-// lights run version 1, and others over the air. Storage is in
+// lights run version 1, and others over the air; --sleepy says that they may
+// sleep for long, which they never do. Storage is in
 // MATTER_STORAGE_PATH: killed and started anew with the same one, a light is
 // the same.
 //
@@ -16,6 +17,8 @@ import { Endpoint, ServerNode, VendorId } from "@matter/main";
 import { DimmableLightDevice } from "@matter/main/devices/dimmable-light";
 import { OnOffLightDevice } from "@matter/main/devices/on-off-light";
 import { TemperatureSensorDevice } from "@matter/main/devices/temperature-sensor";
+import { IcdManagementServer } from "@matter/main/behaviors/icd-management";
+import { IcdManagement } from "@matter/main/clusters/icd-management";
 import { obey, say, usage } from "./lines.mjs";
 
 const { values: flags } = parseArgs({
@@ -27,10 +30,17 @@ const { values: flags } = parseArgs({
         port: { type: "string", default: "5540" },
         rich: { type: "boolean", default: false },
         updatable: { type: "boolean", default: false },
+        sleepy: { type: "boolean", default: false },
     },
 });
 
-const type = flags.updatable ? ServerNode.RootEndpoint.with((await import("./requestor.mjs")).Requestor) : ServerNode.RootEndpoint;
+let type = ServerNode.RootEndpoint;
+if (flags.updatable) {
+    type = type.with((await import("./requestor.mjs")).Requestor);
+}
+if (flags.sleepy) {
+    type = type.with(IcdManagementServer.with(IcdManagement.Feature.CheckInProtocolSupport, IcdManagement.Feature.LongIdleTimeSupport));
+}
 
 async function light(i) {
     const name = `${flags.name}-${i + 1}`;
@@ -48,6 +58,15 @@ async function light(i) {
             uniqueId: name,
             ...(flags.updatable && { softwareVersion: 1, softwareVersionString: "1.0" }),
         },
+        ...(flags.sleepy && {
+            icdManagement: {
+                idleModeDuration: 60,
+                maximumCheckInBackoff: 60,
+                activeModeDuration: 5000,
+                activeModeThreshold: 5000,
+                operatingMode: IcdManagement.OperatingMode.Sit,
+            },
+        }),
     });
     const lamp = await node.add(new Endpoint(OnOffLightDevice, { id: "lamp" }));
     if (flags.rich) {
