@@ -182,6 +182,12 @@ func (p *Proc) Kill() {
 	<-p.done
 }
 
+// Freeze has the process do nothing, as a device that sleeps, until it is thawed.
+func (p *Proc) Freeze() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw has it go on.
+func (p *Proc) Thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+
 // Stop asks the process to end.
 func (p *Proc) Stop() error {
 	p.cmd.Process.Signal(syscall.SIGTERM)

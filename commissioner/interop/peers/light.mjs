@@ -5,13 +5,13 @@
 // The n-th light has the discriminator, the passcode and the port after those
 // of the one before. --rich adds endpoints, for longer reports; --updatable has
 // lights run version 1, and others over the air; --sleepy says that they may
-// sleep for long, which they never do. Storage is in
+// sleep for long, which they do when they are told to. Storage is in
 // MATTER_STORAGE_PATH: killed and started anew with the same one, a light is
 // the same.
 //
 // It says {ready, number, qr, manual} for each light, {switched, on} whenever
 // one is switched, and {updating, ms, cpu} and {installed, bytes, digest} as one
-// is updated. It obeys press {number}, fabrics {number} and usage.
+// is updated. It obeys press {number}, fabrics {number}, wake {number} and usage.
 import { parseArgs } from "node:util";
 import { Endpoint, ServerNode, VendorId } from "@matter/main";
 import { DimmableLightDevice } from "@matter/main/devices/dimmable-light";
@@ -19,6 +19,7 @@ import { OnOffLightDevice } from "@matter/main/devices/on-off-light";
 import { TemperatureSensorDevice } from "@matter/main/devices/temperature-sensor";
 import { IcdManagementServer } from "@matter/main/behaviors/icd-management";
 import { IcdManagement } from "@matter/main/clusters/icd-management";
+import { PeerAddress, PeerSet } from "@matter/main/protocol";
 import { obey, say, usage } from "./lines.mjs";
 
 const { values: flags } = parseArgs({
@@ -38,8 +39,9 @@ let type = ServerNode.RootEndpoint;
 if (flags.updatable) {
     type = type.with((await import("./requestor.mjs")).Requestor);
 }
+const Sleeper = IcdManagementServer.with(IcdManagement.Feature.CheckInProtocolSupport, IcdManagement.Feature.LongIdleTimeSupport);
 if (flags.sleepy) {
-    type = type.with(IcdManagementServer.with(IcdManagement.Feature.CheckInProtocolSupport, IcdManagement.Feature.LongIdleTimeSupport));
+    type = type.with(Sleeper);
 }
 
 async function light(i) {
@@ -96,6 +98,26 @@ obey(
         },
         fabrics({ number = 1 }) {
             return { fabrics: lights[number - 1].node.state.operationalCredentials.commissionedFabrics };
+        },
+        // wake has a light wake up, and gives the number of its last check-in.
+        async wake({ number = 1 }) {
+            const { node } = lights[number - 1];
+            // matter.js checks in only with nodes that it has had a session with:
+            // others are looked up here.
+            for (const { fabricIndex, checkInNodeId: nodeId } of node.state.icdManagement.registeredClients) {
+                const peer = node.env.get(PeerSet).addKnownPeer({ address: PeerAddress({ fabricIndex, nodeId }) });
+                for await (const { kind, address } of peer.service.addressChanges({ abort: AbortSignal.timeout(5000) })) {
+                    if (kind === "add") {
+                        peer.descriptor.operationalAddress = { ...address, type: "udp" };
+                        break;
+                    }
+                }
+            }
+            await node.act(agent => {
+                agent.get(Sleeper).enterIdleMode();
+                agent.get(Sleeper).requestActiveMode();
+            });
+            return { counter: node.state.icdManagement.icdCounter };
         },
         usage,
     },
