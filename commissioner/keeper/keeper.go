@@ -17,7 +17,6 @@ import (
 	"gatehouse/commissioner/matter/checkin"
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
-	"gatehouse/commissioner/matter/message"
 	"gatehouse/commissioner/matter/securechannel"
 	"gatehouse/commissioner/nodes"
 	"gatehouse/fabric"
@@ -55,12 +54,10 @@ type slot struct {
 
 // New is a Keeper of the devices that c admits.
 func New(c *commissioner.Commissioner) *Keeper {
-	k := &Keeper{c: c, Nodes: nodes.New(c.Now), slots: make(map[cert.NodeID]*slot), own: owning{ends: make(map[cert.NodeID]context.CancelFunc),
+	return &Keeper{c: c, Nodes: nodes.New(c.Now), slots: make(map[cert.NodeID]*slot), own: owning{ends: make(map[cert.NodeID]context.CancelFunc),
 		health: make(map[cert.NodeID]Health), moves: make(map[cert.NodeID]*Straggler), software: make(map[cert.NodeID]software),
 		events: make(map[cert.NodeID]uint64), grown: make(map[cert.NodeID]bool), kept: make(map[cert.NodeID]keptIPK), meet: make(chan struct{}, atOnce), came: make(chan struct{}, 1)},
 		sleep: sleeping{ciphers: make(map[checkin.Name]*checkin.Cipher), passing: make(map[cert.NodeID]bool), woke: make(map[cert.NodeID]chan struct{}), naps: make(map[cert.NodeID]*nap)}}
-	c.Manager.Overhear(message.SecureChannel, checkin.Opcode, k.overheard)
-	return k
 }
 
 // Adopt keeps the session with which a device was admitted.

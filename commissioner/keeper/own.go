@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"gatehouse/commissioner"
+	"gatehouse/commissioner/matter/checkin"
 	"gatehouse/commissioner/matter/exchange"
 	"gatehouse/commissioner/matter/interaction"
+	"gatehouse/commissioner/matter/message"
 	"gatehouse/fabric"
 	"gatehouse/fabric/cert"
 )
@@ -66,6 +68,7 @@ func (k *Keeper) Own(ctx context.Context, inTouch func() bool) {
 	}()
 	ticker := time.NewTicker(ownEvery)
 	defer ticker.Stop()
+	k.c.Manager.Overhear(message.SecureChannel, checkin.Opcode, k.overheard)
 	wg.Go(func() { k.keepTable(ctx) })
 	for ctx.Err() == nil {
 		k.adjust(ctx, &wg, inTouch())
