@@ -20,20 +20,23 @@ import (
 
 // Device is a device as the API shows it.
 type Device struct {
-	Node       string          `json:"node_id"` // 16 hex digits
-	Name       string          `json:"name"`
-	Zone       string          `json:"zone"`
-	Room       string          `json:"room,omitempty"`
-	Phase      string          `json:"phase"`
-	AdmittedAt *time.Time      `json:"admitted_at,omitempty"`
-	Address    string          `json:"address,omitempty"`   // last good
-	Owner      string          `json:"owner"`               // gateway that looks after it
-	Reachable  *bool           `json:"reachable,omitempty"` // told by its owner alone
-	Facts      fabric.Facts    `json:"facts"`
-	Attested   fabric.Attested `json:"attested"`
-	Standing   *Standing       `json:"firmware,omitempty"` // nil: nothing was decided yet
-	Serial     string          `json:"certificate_serial"` // hex
-	ZoneTag    bool            `json:"certificate_zone_tag"`
+	Node       string     `json:"node_id"` // 16 hex digits
+	Name       string     `json:"name"`
+	Zone       string     `json:"zone"`
+	Room       string     `json:"room,omitempty"`
+	Phase      string     `json:"phase"`
+	AdmittedAt *time.Time `json:"admitted_at,omitempty"`
+	Address    string     `json:"address,omitempty"`   // last good
+	Owner      string     `json:"owner"`               // gateway that looks after it
+	Reachable  *bool      `json:"reachable,omitempty"` // told by its owner alone
+	// Asleep says that it sleeps as it should, and was not met since it woke up
+	// last; told by its owner alone.
+	Asleep   bool            `json:"asleep,omitempty"`
+	Facts    fabric.Facts    `json:"facts"`
+	Attested fabric.Attested `json:"attested"`
+	Standing *Standing       `json:"firmware,omitempty"` // nil: nothing was decided yet
+	Serial   string          `json:"certificate_serial"` // hex
+	ZoneTag  bool            `json:"certificate_zone_tag"`
 	// Terms are what it still has of before it was taken over from another
 	// controller: foreign, shared, published or rotating; empty: nothing.
 	Terms string `json:"terms,omitempty"`
@@ -55,7 +58,7 @@ func (p *Portal) view(d *fabric.Device) Device {
 	}
 	v.Owner = d.Gateway.String()
 	if h, ok := p.K.Health(d.Node); ok {
-		v.Reachable = &h.Reachable
+		v.Reachable, v.Asleep = &h.Reachable, h.Asleep
 	}
 	if addr, ok := p.C.Addresses.Get(d.Node); ok {
 		v.Address = addr.IP.String()

@@ -81,6 +81,7 @@ var statusOf = map[commissioner.Code]int{
 	commissioner.CodeInvalidArgument: http.StatusBadRequest,
 	commissioner.CodeUnreachable:     http.StatusGatewayTimeout,
 	commissioner.CodeTime:            http.StatusGatewayTimeout,
+	commissioner.CodeAsleep:          http.StatusGatewayTimeout,
 	commissioner.CodeInternal:        http.StatusInternalServerError,
 	commissioner.CodeCommit:          http.StatusServiceUnavailable,
 	codeNotCurrent:                   http.StatusServiceUnavailable,
