@@ -76,6 +76,9 @@ func (s *sleepers) checkIn() *fabric.CheckIn { return s.ledger.State().Devices[s
 func (s *sleepers) asleep() {
 	s.t.Helper()
 	s.check(s.k.RegisterCheckIn(s.t.Context(), s.light))
+	if now := s.k.Sleeper(s.light); !now.Awake || now.Expected.IsZero() {
+		s.t.Errorf("as it is registered: %+v", now)
+	}
 	time.Sleep(10 * time.Minute)
 	if c := s.checkIn(); c == nil || c.Phase != fabric.CheckInKept || c.Idle != 3600 || !s.device.Asleep() {
 		s.t.Fatalf("%+v, asleep %v", c, s.device.Asleep())
@@ -180,34 +183,46 @@ func TestRegistrations(t *testing.T) {
 		change func(*sleepers)
 		kept   bool
 		anew   bool // with another key
+		checks bool // in, and is met by that
 	}{
-		"it lost it": {"", func(s *sleepers) { s.device.ForgetClients(); s.restart() }, true, true},
+		"it lost it": {"", func(s *sleepers) { s.device.ForgetClients(); s.restart() }, true, true, false},
 		"the key was used for long": {"", func(s *sleepers) {
 			s.device.SetCounter(s.checkIn().Counter + 1<<31)
 			s.restart()
-		}, true, true},
+		}, true, true, true},
 		"a gateway was evicted": {"", func(s *sleepers) {
 			s.propose(fabric.Command{ReserveGateway: &fabric.ReserveGateway{Node: otherGateway, PublicKey: make([]byte, 65), SealKey: []byte("s"), Version: fabric.Version}})
 			s.propose(fabric.Command{IssueGateway: &fabric.IssueGateway{Node: otherGateway, NOC: []byte("noc"), CAT: 1}})
 			s.propose(fabric.Command{EvictGateway: &fabric.EvictGateway{Node: otherGateway, Reason: "stolen"}})
 			s.certify(2)
-		}, true, true},
+		}, true, true, false},
 		"it was registered as the gateway died": {"", func(s *sleepers) {
 			s.propose(fabric.Command{SetCheckIn: &fabric.SetCheckIn{Node: s.light, Phase: fabric.CheckInDue}})
 			s.restart()
-		}, true, true},
+		}, true, true, true},
+		"it is to have another key, asleep": {"", func(s *sleepers) {
+			err := s.k.RegisterCheckIn(s.t.Context(), s.light)
+			if f := new(commissioner.Failure); !errors.As(err, &f) || f.Code != commissioner.CodeAsleep {
+				s.t.Errorf("%v", err)
+			}
+			s.restart()
+		}, true, true, true},
 		"it was to end as the gateway died": {"", func(s *sleepers) {
 			s.propose(fabric.Command{SetCheckIn: &fabric.SetCheckIn{Node: s.light, Phase: fabric.CheckInEnding}})
 			s.restart()
-		}, false, false},
+		}, false, false, true},
 		"it was forgotten asleep": {"", func(s *sleepers) {
 			if err := s.k.UnregisterCheckIn(s.t.Context(), s.light, false); err == nil {
 				s.t.Error("it is told while it sleeps")
 			}
 			s.check(s.k.UnregisterCheckIn(s.t.Context(), s.light, true))
-		}, false, false},
-		"it lies about its counter": {virtual.WrongCounter, func(s *sleepers) { s.restart() }, true, true}, // which looks like a key that is spent
-		"it says everything twice":  {virtual.Repeat, func(s *sleepers) { s.restart() }, true, false},
+		}, false, false, false},
+		"it was forgotten asleep, and the gateway died": {"", func(s *sleepers) {
+			s.check(s.k.UnregisterCheckIn(s.t.Context(), s.light, true))
+			s.restart()
+		}, false, false, true},
+		"it lies about its counter": {virtual.WrongCounter, func(s *sleepers) { s.restart() }, true, true, true}, // which looks like a key that is spent
+		"it says everything twice":  {virtual.Repeat, func(s *sleepers) { s.restart() }, true, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -216,7 +231,14 @@ func TestRegistrations(t *testing.T) {
 				s.asleep()
 				before := *s.checkIn()
 				c.change(s)
-				time.Sleep(8 * time.Hour)
+				for i := 0; s.device.CheckIns() == 0 && i < 2*3600; i++ {
+					time.Sleep(time.Second)
+				}
+				time.Sleep(5 * time.Second)
+				if checks := s.device.CheckIns() > 0; checks != c.checks || checks && !met(s.k, s.light) {
+					t.Errorf("it checks in: %v, and is met: %v", checks, met(s.k, s.light))
+				}
+				time.Sleep(6 * time.Hour)
 				is, listed := s.checkIn(), s.device.Clients()
 				if !met(s.k, s.light) || (is != nil) != c.kept || (len(listed) == 1) != c.kept {
 					h, _ := s.k.Health(s.light)

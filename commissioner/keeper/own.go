@@ -194,7 +194,7 @@ func (k *Keeper) follow(ctx context.Context, n cert.NodeID) error {
 			heard = now
 			k.noteAwake(n)
 		}
-		if !k.napping(n) && k.tend(ctx, n) || k.sleepsLong(n) != long { // which agrees to other intervals
+		if k.sleepsLong(n) != long || !k.napping(n) && k.tend(ctx, n) { // by now it agrees to other intervals, and lists others
 			return errMoved
 		}
 		select {
