@@ -62,8 +62,8 @@ async function light(i) {
         },
         ...(flags.sleepy && {
             icdManagement: {
-                idleModeDuration: 60,
-                maximumCheckInBackoff: 60,
+                idleModeDuration: 300,
+                maximumCheckInBackoff: 300,
                 activeModeDuration: 5000,
                 activeModeThreshold: 5000,
                 operatingMode: IcdManagement.OperatingMode.Sit,
