@@ -85,7 +85,6 @@ func (m mutable) Send(to radio.Addr, b []byte) error {
 }
 
 func TestScripts(t *testing.T) {
-	fresh := boxes{}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
@@ -95,6 +94,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			e.Defer(func() { os.RemoveAll(state) })
+			e.Values[boxesOf{}] = boxes{}
 			e.Setenv("STATE", state)
 			e.Setenv("GATEHOUSE_STATE", filepath.Join(state, "s"))
 			e.Setenv("GATEHOUSE_TPM", "none") // not this machine's
@@ -102,7 +102,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"waitfile": waitFile, "waitgateway": waitGateway, "codeto": codeTo, "canary": canary, "answers": answers, "keysleak": keysLeak, "lacks": lacksText, "exits": exits,
-			"waitfor": waitFor, "waitrefused": waitRefused, "join": fresh.join, "joined": fresh.joined, "repository": repository, "image": image, "signkeysleak": signKeysLeak, "auditproofs": auditProofs, "browser": browser, "pages": pages, "secretto": secretTo,
+			"waitfor": waitFor, "waitrefused": waitRefused, "join": join, "joined": joined, "repository": repository, "image": image, "signkeysleak": signKeysLeak, "auditproofs": auditProofs, "browser": browser, "pages": pages, "secretto": secretTo,
 			"oldserver": oldServer(t),
 		},
 	})
@@ -147,12 +147,16 @@ func waitRefused(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// boxes are the gateways of a script that are about to join.
-type boxes map[string]*exec.Cmd
+// boxes are the gateways of a script that are about to join: scripts run side by
+// side.
+type (
+	boxes   map[string]*exec.Cmd
+	boxesOf struct{}
+)
 
 // join runs gatehouse join on a fresh gateway, and puts the code it shows into
 // a variable.
-func (b boxes) join(ts *testscript.TestScript, _ bool, args []string) {
+func join(ts *testscript.TestScript, _ bool, args []string) {
 	name := args[0]
 	bin, err := exec.LookPath("gatehouse")
 	ts.Check(err)
@@ -166,13 +170,13 @@ func (b boxes) join(ts *testscript.TestScript, _ bool, args []string) {
 	var shown struct{ QR string }
 	ts.Check(json.NewDecoder(out).Decode(&shown))
 	ts.Setenv(args[1], shown.QR)
-	b[name] = cmd
+	ts.Value(boxesOf{}).(boxes)[name] = cmd
 }
 
 // joined waits until a gateway has joined.
-func (b boxes) joined(ts *testscript.TestScript, _ bool, args []string) {
-	ended := make(chan error, 1)
-	go func() { ended <- b[args[0]].Wait() }()
+func joined(ts *testscript.TestScript, _ bool, args []string) {
+	ended, cmd := make(chan error, 1), ts.Value(boxesOf{}).(boxes)[args[0]]
+	go func() { ended <- cmd.Wait() }()
 	select {
 	case err := <-ended:
 		ts.Check(err)
