@@ -14,7 +14,7 @@ import (
 )
 
 // metWithin is how long a light may go on checking in that was heard.
-const metWithin = 10 * time.Second
+const metWithin = time.Minute
 
 // TestSleeperLosesGateway has a matter.js light sleep while its gateway is lost.
 // When it wakes up it checks in with whichever gateway leads, and the one that
