@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"gatehouse/commissioner/interop/lab"
+	"gatehouse/commissioner/matter/interaction"
 	"gatehouse/commissioner/portal/hass"
 	"gatehouse/commissioner/portal/hass/hasstest"
 	"gatehouse/fabric/cert"
@@ -96,6 +97,7 @@ func TestHomeAssistant(t *testing.T) {
 	t.Parallel()
 	ctx := within(t, limit)
 	home := hasstest.New(time.Now)
+	home.Cameras.Refuse(&interaction.StatusError{Status: interaction.UnsupportedCluster}) // as lights do
 	cfg := home.Config()
 	cfg.Random, cfg.Log = rand.Reader, slog.New(slog.DiscardHandler)
 	server := hass.New(cfg)

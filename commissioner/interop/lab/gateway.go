@@ -227,10 +227,10 @@ type Device struct {
 // Admitted is the phase of a device that belongs.
 const Admitted = "admitted"
 
-// Pair pairs a device.
+// Pair pairs a device. There is nobody to be asked.
 func (g *Gateway) Pair(ctx context.Context, code, name string) (Device, error) {
 	var v struct{ Admitted Device }
-	line, err := g.Run(ctx, "pair", "--name", name, code)
+	line, err := g.Run(ctx, "pair", "--no-ask", "--name", name, code)
 	if err == nil {
 		err = json.Unmarshal(line, &v)
 	}
