@@ -52,12 +52,19 @@ func (k *Keeper) UnregisterCheckIn(ctx context.Context, n cert.NodeID, force boo
 	if _, err = k.setCheckIn(ctx, fabric.SetCheckIn{Node: n, Phase: fabric.CheckInEnding}); err != nil || force && asleep {
 		return err
 	}
-	if err = k.unregister(ctx, n); err == nil {
-		_, err = k.setCheckIn(ctx, fabric.SetCheckIn{Node: n})
-	} else if force {
-		return nil
+	if told, err := k.endCheckIn(ctx, n); told || !force {
+		return err
 	}
-	return err
+	return nil
+}
+
+// endCheckIn ends a registration. told says that the device knows of it.
+func (k *Keeper) endCheckIn(ctx context.Context, n cert.NodeID) (told bool, err error) {
+	if err := k.unregister(ctx, n); err != nil {
+		return false, err
+	}
+	_, err = k.setCheckIn(ctx, fabric.SetCheckIn{Node: n})
+	return true, err
 }
 
 func (k *Keeper) setCheckIn(ctx context.Context, c fabric.SetCheckIn) (*fabric.Device, error) {
@@ -95,7 +102,7 @@ func (k *Keeper) register(ctx context.Context, d *fabric.Device) error {
 	}
 	kept := fabric.SetCheckIn{Node: d.Node, Phase: fabric.CheckInKept, Epoch: due.Epoch, Counter: resp.Counter, Idle: uint32(k.cadence(d.Node).idle.Seconds())}
 	if _, err := k.setCheckIn(ctx, kept); err != nil {
-		if now := k.c.Ledger.State().Devices[d.Node]; now == nil || now.CheckIn == nil || now.CheckIn.Phase != fabric.CheckInKept || now.CheckIn.Epoch != due.Epoch {
+		if now := k.checkIn(d.Node); now == nil || now.Phase != fabric.CheckInKept || now.Epoch != due.Epoch {
 			return err
 		} // else another gateway gave it the same
 	}
@@ -177,9 +184,7 @@ func (k *Keeper) settleCheckIn(ctx context.Context, n cert.NodeID) error {
 	case c == nil:
 		err = k.unregister(ctx, n)
 	case c.Phase == fabric.CheckInEnding:
-		if err = k.unregister(ctx, n); err == nil {
-			_, err = k.setCheckIn(ctx, fabric.SetCheckIn{Node: n})
-		}
+		_, err = k.endCheckIn(ctx, n)
 	default:
 		if d, err = k.setCheckIn(ctx, fabric.SetCheckIn{Node: n, Phase: fabric.CheckInDue}); err == nil {
 			err = k.register(ctx, d)

@@ -265,15 +265,17 @@ func (k *Keeper) met(n cert.NodeID) {
 
 // noteAwake notes that a device that checks in was heard.
 func (k *Keeper) noteAwake(n cert.NodeID) {
-	if k.checksIn(n) {
+	if k.checkIn(n) != nil {
 		k.Nodes.Woke(n)
 	}
 }
 
-// checksIn reports whether a device tells the home that it wakes up.
-func (k *Keeper) checksIn(n cert.NodeID) bool {
-	d := k.c.Ledger.State().Devices[n]
-	return d != nil && d.CheckIn != nil
+// checkIn is a device's registration; nil: it has none.
+func (k *Keeper) checkIn(n cert.NodeID) *fabric.CheckIn {
+	if d := k.c.Ledger.State().Devices[n]; d != nil {
+		return d.CheckIn
+	}
+	return nil
 }
 
 // cadence is how a device sleeps, as it said.
@@ -291,8 +293,8 @@ func (k *Keeper) cadence(n cert.NodeID) cadence {
 	attribute(&said, datamodel.ICDActiveModeDuration, &active)
 	attribute(&said, datamodel.ICDActiveModeThreshold, &threshold)
 	c := cadence{time.Duration(idle) * time.Second, time.Duration(max(active, uint32(threshold))) * time.Millisecond}
-	if d := k.c.Ledger.State().Devices[n]; c.idle == 0 && d != nil && d.CheckIn != nil {
-		c.idle = time.Duration(d.CheckIn.Idle) * time.Second
+	if at := k.checkIn(n); c.idle == 0 && at != nil {
+		c.idle = time.Duration(at.Idle) * time.Second
 	}
 	if c.idle == 0 {
 		c.idle = defaultIdle
@@ -315,8 +317,8 @@ func (k *Keeper) counter(n cert.NodeID) (counter uint32, known bool) {
 
 // sleepsLong reports whether a device checks in for all that is known.
 func (k *Keeper) sleepsLong(n cert.NodeID) bool {
-	d := k.c.Ledger.State().Devices[n]
-	return d != nil && d.CheckIn != nil && d.CheckIn.Phase == fabric.CheckInKept
+	c := k.checkIn(n)
+	return c != nil && c.Phase == fabric.CheckInKept
 }
 
 // subscribed reports whether this gateway has a subscription to a device.
@@ -328,16 +330,19 @@ func (k *Keeper) subscribed(n cert.NodeID) bool {
 // napping reports whether a device sleeps now, as it should: what it is asked for
 // waits.
 func (k *Keeper) napping(n cert.NodeID) bool {
+	if !k.maySleep(n) { // most devices do not
+		return false
+	}
 	said, _ := k.Nodes.Get(n)
 	c, away := k.cadence(n), k.c.Now().Sub(said.Awake)
-	return k.maySleep(n) && away > c.active && away <= c.patience()
+	return away > c.active && away <= c.patience()
 }
 
 // maySleep reports whether a device may have a registration, so that it sleeps
 // long.
 func (k *Keeper) maySleep(n cert.NodeID) bool {
-	d := k.c.Ledger.State().Devices[n]
-	return d != nil && d.CheckIn != nil && (d.CheckIn.Phase != fabric.CheckInDue || d.CheckIn.Before != 0)
+	c := k.checkIn(n)
+	return c != nil && (c.Phase != fabric.CheckInDue || c.Before != 0)
 }
 
 // overdue is when a device that does not answer, and checks in, should have
