@@ -95,13 +95,6 @@ func (t *Table) Set(want map[Name]Key) {
 	}
 }
 
-// Has reports whether a key is in the table.
-func (t *Table) Has(name Name) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.keys[name] != nil
-}
-
 // expect has the messages found at once that may come next.
 func (t *Table) expect(name Name, k *known) {
 	for counter, nonce := range k.nonces {
@@ -128,9 +121,9 @@ func (t *Table) Open(b []byte, now time.Time) (name Name, m Message, err error) 
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	k := t.keys[t.next[[nonceSize]byte(b)]]
+	name = t.next[[nonceSize]byte(b)]
+	k := t.keys[name]
 	if k != nil {
-		name = t.next[[nonceSize]byte(b)]
 		m, err = k.Cipher.Open(b)
 	} else {
 		name, m, err = t.try(b, now)
