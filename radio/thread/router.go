@@ -135,6 +135,9 @@ func newClient(base string, transport http.RoundTripper) *Client {
 	}}
 }
 
+// Base is the agent's address: scheme and host.
+func (c *Client) Base() string { return c.base }
+
 // Active is the border router's dataset; ErrUnprovisioned if it has none.
 func (c *Client) Active(ctx context.Context) (Dataset, error) {
 	const request = "GET " + pathDataset

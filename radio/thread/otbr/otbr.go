@@ -21,7 +21,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -66,11 +65,7 @@ func NewClient(base string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(base)
-	if err != nil {
-		return nil, err
-	}
-	return &Client{base: u.Scheme + "://" + u.Host, agent: agent, http: http.Client{
+	return &Client{base: agent.Base(), agent: agent, http: http.Client{
 		Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeaders,
 			DialContext: (&net.Dialer{Timeout: requestTimeout}).DialContext},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -77,7 +77,7 @@ func (c *Client) collectByTasks(ctx context.Context) ([]Node, error) {
 		return nil, err
 	}
 	junk = append(junk, pathActions+"/"+tasks[0])
-	if err := c.watch(ctx, tasks, func(string, string) error { return nil }); err != nil {
+	if err := c.watch(ctx, tasks, func(string) error { return nil }); err != nil {
 		return nil, err
 	}
 	var devices collection
@@ -91,7 +91,7 @@ func (c *Client) collectByTasks(ctx context.Context) ([]Node, error) {
 		junk = append(junk, pathActions+"/"+id)
 	}
 	nodes := []Node{}
-	err = c.watch(ctx, tasks, func(_, result string) error {
+	err = c.watch(ctx, tasks, func(result string) error {
 		if !itemID.MatchString(result) {
 			return nil // a device that did not answer
 		}
@@ -157,8 +157,9 @@ func (c *Client) ask(ctx context.Context, devices []item) (ids []string, err err
 	return ids, err
 }
 
-// watch looks at tasks until all have ended, and tells of each as it does.
-func (c *Client) watch(ctx context.Context, ids []string, ended func(id, result string) error) error {
+// watch looks at tasks until all have ended, and tells of the result of each as
+// it does; empty: it has none.
+func (c *Client) watch(ctx context.Context, ids []string, ended func(result string) error) error {
 	open := make(map[string]bool, len(ids))
 	for _, id := range ids {
 		open[id] = true
@@ -185,7 +186,7 @@ func (c *Client) watch(ctx context.Context, ids []string, ended func(id, result 
 				continue
 			}
 			delete(open, t.ID)
-			if err := ended(t.ID, t.Relationships.Result.Data.ID); err != nil {
+			if err := ended(t.Relationships.Result.Data.ID); err != nil {
 				return err
 			}
 		}
