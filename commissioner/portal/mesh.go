@@ -29,7 +29,6 @@ const (
 	meshTimeout     = "timeout"
 	meshInProgress  = "in_progress"
 	meshNothingYet  = "rest_no_responses_yet"
-	meshNoSource    = "no_source"
 )
 
 // Collector asks one border router what the nodes of its network say. A report
@@ -189,7 +188,7 @@ func (m *Mesh) Of(ctx context.Context, network uint64, force bool) *hass.Diagnos
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	nothing := &hass.Diagnostics{ExtendedPANID: upperHex(network, 16), Collected: m.now().UnixMilli(), Source: "none", Nodes: []otbr.Node{}, Partial: meshNoSource}
+	nothing := hass.Undiagnosed(network, m.now())
 	best := nothing
 	for _, r := range m.routers {
 		switch d := r.shown(); {
@@ -199,7 +198,7 @@ func (m *Mesh) Of(ctx context.Context, network uint64, force bool) *hass.Diagnos
 			}
 		case d == nil && r.running != nil: // it may be the one
 			nothing.Partial, nothing.Source = meshNothingYet, meshSource
-		case d == nil && r.reason != "" && nothing.Partial == meshNoSource:
+		case d == nil && r.reason != "" && nothing.Partial == hass.ReasonNoSource:
 			nothing.Partial, nothing.Source = r.reason, meshSource
 		}
 	}

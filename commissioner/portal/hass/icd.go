@@ -11,9 +11,6 @@ import (
 	"gatehouse/commissioner/matter/interaction"
 )
 
-// clusterRevision is there of every cluster that a node has.
-const clusterRevision interaction.AttributeID = 0xfffd
-
 // icd is what there is to say of a device that sleeps.
 type icd struct {
 	Supported   bool    `json:"supported"`
@@ -37,7 +34,7 @@ func (s *Server) icd(n *Node) (state icd) {
 	at := func(a interaction.AttributeID) []byte {
 		return n.value(datamodel.RootEndpoint, datamodel.ICDManagement, a)
 	}
-	if at(clusterRevision) == nil && at(datamodel.FeatureMap) == nil {
+	if at(datamodel.ClusterRevision) == nil && at(datamodel.FeatureMap) == nil {
 		return state
 	}
 	features, _ := number(at(datamodel.FeatureMap))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"gatehouse/radio/thread/otbr"
 )
@@ -16,11 +17,15 @@ func (s *Server) borderRouters(context.Context, *call) (result, error) {
 	return object(list), nil
 }
 
-// Why diagnostics are none.
-const (
-	sourceNone     = "none"
-	reasonNoSource = "no_source"
-)
+// ReasonNoSource is why there are no diagnostics where nobody can be asked, in the
+// word that clients know.
+const ReasonNoSource = "no_source"
+
+// Undiagnosed are the diagnostics of a network, by its extended PAN id, of which
+// nobody said anything.
+func Undiagnosed(network uint64, now time.Time) *Diagnostics {
+	return &Diagnostics{ExtendedPANID: fmt.Sprintf("%016X", network), Collected: now.UnixMilli(), Source: "none", Partial: ReasonNoSource, Nodes: []otbr.Node{}}
+}
 
 func (s *Server) threadDiagnostics(ctx context.Context, c *call) (result, error) {
 	var args struct {
@@ -50,13 +55,9 @@ func (s *Server) threadDiagnostics(ctx context.Context, c *call) (result, error)
 			if !n.Thread {
 				continue
 			}
-			d, err := s.diagnose(ctx, n.ExtendedPANID, args.Force)
-			if err != nil {
-				return nil, err
-			}
-			if d != nil {
-				list = append(list, d)
-			}
+			d := Undiagnosed(n.ExtendedPANID, s.Now())
+			d.NetworkName = n.Name
+			list = append(list, d)
 		}
 	}
 	return object(list), nil
@@ -67,7 +68,7 @@ func (s *Server) diagnose(ctx context.Context, id uint64, force bool) (*Diagnost
 	if s.Mesh != nil {
 		return s.Mesh.Diagnostics(ctx, id, force)
 	}
-	d := &Diagnostics{ExtendedPANID: fmt.Sprintf("%016X", id), Collected: s.Now().UnixMilli(), Source: sourceNone, Partial: reasonNoSource, Nodes: []otbr.Node{}}
+	d := Undiagnosed(id, s.Now())
 	if s.Networks != nil {
 		for _, n := range s.Networks.List() {
 			if n.Thread && n.ExtendedPANID == id {

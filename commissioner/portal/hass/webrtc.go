@@ -41,7 +41,7 @@ func (s *Server) webRTC(ctx context.Context, c *call) (result, error) {
 	payload := map[string]any{}
 	maps.Copy(payload, args.Payload)
 	payload["originatingEndpointID"] = json.Number(strconv.Itoa(int(s.Cameras.Endpoint()))) // as the model spells it: this one counts, whatever the client wrote
-	revision, _ := number(n.value(args.Endpoint, datamodel.WebRTCProvider, clusterRevision))
+	revision, _ := number(n.value(args.Endpoint, datamodel.WebRTCProvider, datamodel.ClusterRevision))
 	nameStreams(payload, revision >= streamListRevision)
 	fields, err := encodeFields(payload, &command.Struct)
 	if err != nil {
